@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/net_types.h"
+
+namespace qmasq::vbond {
+
+// Names as `qmasq events` prints them; see to_string.
+enum class EventType {
+  kAttached,       // a program handed its listener over
+  kDetached,       // the last process of it is gone
+  kContextOpened,  // a verbs device was opened for a tenant
+  kContextClosed,
+  kConnected,      // a QP reached RTR
+  kRefused,        // a verb was refused; errno and reason say why
+  kDisconnected,   // a QP that was connected is gone or reset
+  kEndpointBound,  // a network namespace carries the endpoint
+  kEndpointUnbound,
+  kNicLost,
+  kNicFound,
+  kSync,  // the controller's stream came, went, or was rejected
+};
+[[nodiscard]] const char* to_string(EventType type);
+
+// Both sides of a QP, as known when the event was made. Physical values are for operators only.
+struct EventConnection {
+  std::string peer_endpoint;
+  std::string peer_host;
+  std::string nic;
+  std::string transport;
+  Qpn qpn;
+  Qpn peer_qpn;
+  Gid virtual_gid;
+  Gid peer_virtual_gid;
+  Gid physical_gid;
+  Gid peer_physical_gid;
+};
+
+struct Event {
+  std::uint64_t sequence = 0;                  // given by the log, from 1
+  std::chrono::system_clock::time_point time;  // given by the log
+  EventType type = EventType::kSync;
+  std::string endpoint;  // "vpcs/blue/endpoints/a" or empty
+  std::string verb;      // "MODIFY_QP" or empty
+  int err = 0;           // errno the tenant got, or 0
+  std::string reason;
+  std::optional<EventConnection> connection;
+  pid_t pid = 0;
+  std::string command;
+};
+
+// A ring of the newest events, each also a line in the log. Thread-safe. A tenant that floods
+// refusals overwrites old events and cannot grow the ring.
+class EventLog {
+ public:
+  EventLog(const Clock& clock, std::size_t capacity);
+
+  void record(Event event);
+
+  // Events with a sequence above `after`, oldest first, at most `limit`. Waits up to `wait` for the
+  // first one. What the ring has dropped is not returned; a gap in `sequence` shows it.
+  [[nodiscard]] std::vector<Event> read(std::uint64_t after, std::size_t limit,
+                                        std::chrono::milliseconds wait) const;
+  [[nodiscard]] std::uint64_t newest_sequence() const;
+
+ private:
+  const Clock& clock_;
+  const std::size_t capacity_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable arrived_;
+  std::deque<Event> ring_;
+  std::uint64_t next_ = 1;
+};
+
+}  // namespace qmasq::vbond
