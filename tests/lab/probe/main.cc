@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "tests/lab/probe/probe.h"
+
+int main(int argc, char** argv) {
+  using namespace qmasq;
+  CLI::App app{"A tenant program for the lab: does on purpose what ordinary programs do not"};
+  app.require_subcommand(1);
+  std::string device = "rxe0";
+  app.add_option("--device", device, "RDMA device");
+  int exit_code = 0;
+
+  probe::ConnectOptions connect;
+  auto* connect_command = app.add_subcommand("connect", "Point a QP at a GID and tell each errno");
+  connect_command->add_option("--gid", connect.peer_gid, "Peer: address, GID, or self")->required();
+  connect_command->add_option("--qpn", connect.peer_qpn, "Peer's QP number; 0: the QP's own");
+  connect_command->add_option("--gid-index", connect.gid_index, "Index of the own GID");
+  connect_command->add_option("--type", connect.type, "rc, uc, ud, xrc or raw");
+  connect_command->add_option("--hold", connect.hold_seconds, "Keep the QP so many seconds");
+  connect_command->add_option("--rounds", connect.rounds, "Do it so many times");
+  connect_command->callback([&] {
+    connect.device = device;
+    exit_code = probe::connect(connect);
+  });
+  app.add_subcommand("identity", "Tell all addresses that can be asked for")->callback([&] {
+    exit_code = probe::identity(device);
+  });
+  int seconds = 5;
+  auto* flood_command = app.add_subcommand("flood", "Make control verbs as fast as possible");
+  flood_command->add_option("--seconds", seconds, "For how long");
+  flood_command->callback([&] { exit_code = probe::flood(device, seconds); });
+  app.add_subcommand("hostile", "Send broken arguments and tell each errno")->callback([&] {
+    exit_code = probe::hostile(device);
+  });
+  CLI11_PARSE(app, argc, argv);
+  return exit_code;
+}

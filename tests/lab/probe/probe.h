@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+// A tenant program for the lab: does on purpose what ordinary programs do not (point a QP at an
+// address without asking anybody, send nonsense to the kernel) and prints what came of it as one
+// line of JSON. It knows nothing of qmasq.
+namespace qmasq::probe {
+
+struct ContextCloser {
+  void operator()(ibv_context* context) const { ibv_close_device(context); }
+};
+using Context = std::unique_ptr<ibv_context, ContextCloser>;
+
+// Opens a device by name; nullptr with errno set when there is none or it cannot be opened.
+[[nodiscard]] Context open_device(const std::string& name);
+
+// "EHOSTUNREACH", "0" for none, or the number.
+[[nodiscard]] std::string errno_name(int err);
+
+// Each runs a subcommand and gives the exit code.
+struct ConnectOptions {
+  std::string device = "rxe0";
+  std::string peer_gid;        // address or GID text; "self": the device's own at gid_index
+  std::uint32_t peer_qpn = 0;  // 0: the QP's own number
+  int gid_index = 1;
+  std::string type = "rc";  // rc, uc, ud, xrc, raw
+  int hold_seconds = 0;     // keep the QP that long after it was connected
+  int rounds = 1;
+};
+int connect(const ConnectOptions& options);
+int identity(const std::string& device);
+int flood(const std::string& device, int seconds);
+int hostile(const std::string& device);
+
+}  // namespace qmasq::probe
