@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts qmasq in a lab: the controller on hostA, an agent on every host."""
+
+import json
+import time
+
+from .errors import LabError
+from .paths import BIN
+
+PROGRAMS = ("qmasq", "qmasq-controller", "qmasq-vbond")
+SYNC_SECONDS = 60
+
+
+def check_built():
+    """Raises when a program that the lab starts is not there."""
+    missing = [name for name in PROGRAMS if not (BIN / name).exists()]
+    if missing:
+        raise LabError(
+            f"not built: {', '.join(missing)}. Run ./x build, or bring the lab up with --no-qmasq"
+        )
+
+
+def start_controller(lab):
+    """Starts the controller on the first host."""
+    first = lab.hosts[0]
+    lab.daemon(first.name, "controller", [
+        BIN / "qmasq-controller", "--data-dir", "/var/lib/qmasq",
+        "--socket", "/run/qmasq/controller.sock", "--listen", f"{first.ipv4}:7443",
+        "--insecure-listen", "--metrics", "127.0.0.1:9477",
+    ])
+
+
+def start_agent(lab, name):
+    """Starts the agent of one host."""
+    lab.daemon(name, "vbond", [
+        BIN / "qmasq-vbond", "--host-name", name, "--controller", f"{lab.hosts[0].ipv4}:7443",
+        "--underlay-device", "eth0", "--nic", "rxe0", "--metrics", "127.0.0.1:9478",
+    ])
+
+
+def start(lab, say):
+    """Controller, agents, and the wait until every agent is in sync."""
+    say("starting qmasq-controller on " + lab.hosts[0].name)
+    start_controller(lab)
+    for host in lab.hosts:
+        say("starting qmasq-vbond on " + host.name)
+        start_agent(lab, host.name)
+    wait_in_sync(lab)
+    say("all agents are in sync")
+
+
+def wait_in_sync(lab, timeout=SYNC_SECONDS):
+    """Waits until the controller says that every host of the lab is in sync."""
+    until = time.monotonic() + timeout
+    wanted = {host.name for host in lab.hosts}
+    while True:
+        result = lab.exec(lab.hosts[0].name, [BIN / "qmasq", "host", "list", "-o", "json"])
+        missing = wanted - _in_sync(result.out) if result.code == 0 else wanted
+        if not missing:
+            return
+        for host in lab.hosts:
+            for daemon in ("controller", "vbond") if host is lab.hosts[0] else ("vbond",):
+                if not lab.daemon_alive(host.name, daemon):
+                    raise LabError(f"{daemon} on {host.name} ended\n{lab.log_tail(host.name, daemon)}")
+        if time.monotonic() > until:
+            logs = "\n".join(lab.log_tail(host.name, "vbond") for host in lab.hosts)
+            raise LabError(
+                f"not in sync after {timeout} s: {', '.join(sorted(missing))}\n"
+                f"{result.out}{result.err}\n{logs}"
+            )
+        time.sleep(0.2)
+
+
+def _in_sync(text):
+    """Names of the hosts that `qmasq host list -o json` shows as in sync."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return set()
+    hosts = answer.get("hosts", []) if isinstance(answer, dict) else answer
+    return {host.get("name") for host in hosts if host.get("inSync") or host.get("in_sync")}
