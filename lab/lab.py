@@ -61,7 +61,8 @@ def status(options):
             healthy = healthy and state.startswith("up")
             uptime = host.uptime()
             age = f"{uptime:.0f} s" if uptime is not None else "-"
-            print(f"  {host.name}  {host.ipv4:15} {host.ipv6:10} pid {pid or '-':<8} {age:>8}  {state}")
+            print(f"  {host.name}  {host.ipv4:15} {host.ipv6:10} pid {pid or '-':<8} {age:>8}  "
+                  f"{state}")
     return 0 if healthy else 1
 
 
@@ -82,7 +83,8 @@ def _health(lab, host):
 
 def main():
     """Parses the command line."""
-    parser = argparse.ArgumentParser(prog="./x lab", description="Virtual hosts with Soft-RoCE NICs.")
+    parser = argparse.ArgumentParser(
+        prog="./x lab", description="Virtual hosts with Soft-RoCE NICs.")
     commands = parser.add_subparsers(required=True, metavar="up|exec|down|status")
     command = commands.add_parser("up", help="boot a lab")
     command.add_argument("--name", default="default")

@@ -146,9 +146,9 @@ class Client {
     const ssize_t size = ::read(STDIN_FILENO, block.data(), block.size());
     if (size < 0 && (errno == EINTR || errno == EAGAIN)) return {};
     if (size > 0) {
-      return write_all(connection_.get(),
-                       encode_frame(FrameType::kStdin,
-                                    std::span(block).first(static_cast<std::size_t>(size))));
+      return write_all(
+          connection_.get(),
+          encode_frame(FrameType::kStdin, std::span(block).first(static_cast<std::size_t>(size))));
     }
     stdin_ended_ = true;
     return write_all(connection_.get(), encode_frame(FrameType::kStdinEof, {}));
@@ -174,10 +174,10 @@ class Client {
           break;
         case FrameType::kFailed:
           started_ = true;  // it answered: no use in asking again
-          return fail(Code::kInternal,
-                      "refused: " + std::string(reinterpret_cast<const char*>(
-                                                    frame->payload.data()),
-                                                frame->payload.size()));
+          return fail(
+              Code::kInternal,
+              "refused: " + std::string(reinterpret_cast<const char*>(frame->payload.data()),
+                                        frame->payload.size()));
         case FrameType::kStdout:
           QMASQ_TRY(write_all(STDOUT_FILENO, frame->payload));
           break;
@@ -209,7 +209,8 @@ class Client {
 Result<int> run_on_host(ClientOptions options) {
   sigset_t set;
   ::sigemptyset(&set);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH}) ::sigaddset(&set, signal);
+  for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH})
+    ::sigaddset(&set, signal);
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   const UniqueFd signals(::signalfd(-1, &set, SFD_CLOEXEC));
   if (!signals.valid()) return fail_errno(errno, "signalfd");

@@ -20,7 +20,8 @@ void put_string(std::vector<std::byte>& out, std::string_view text) {
 
 void put_strings(std::vector<std::byte>& out, const std::vector<std::string>& list) {
   put(out, list.size(), 4);
-  for (const std::string& text : list) put_string(out, text);
+  for (const std::string& text : list)
+    put_string(out, text);
 }
 
 // Takes values off the front of a payload; every step says whether there was enough.

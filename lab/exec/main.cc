@@ -21,7 +21,8 @@ namespace {
 
 constexpr int kOwnFailure = 255;  // as ssh has it: not a code of the command
 constexpr std::string_view kUsage =
-    "usage: ./x lab exec [--name LAB] HOST [-i] [-t] [--cwd DIR] [--env NAME=VALUE] -- CMD ARGS...\n"
+    "usage: ./x lab exec [--name LAB] HOST [-i] [-t] [--cwd DIR] [--env NAME=VALUE] -- CMD "
+    "ARGS...\n"
     "  -i  pass standard input    -t  run on a terminal (with -i)\n";
 
 Result<std::string> first_line(const std::string& path) {
@@ -109,7 +110,8 @@ Result<int> run_command(Arguments arguments) {
   if (arguments.rest.empty()) {
     return fail(Code::kInvalidArgument, "no command: put it after --");
   }
-  for (const char* argument : arguments.rest) options.request.arguments.emplace_back(argument);
+  for (const char* argument : arguments.rest)
+    options.request.arguments.emplace_back(argument);
   if (const char* term = std::getenv("TERM"); options.request.terminal && term != nullptr) {
     options.request.environment.push_back(std::string("TERM=") + term);
   }

@@ -35,7 +35,7 @@ constexpr int kStartTimeoutMs = 10'000;
 constexpr int kGraceMs = 2'000;
 
 struct Child {
-  pid_t pid = -1;  // also the process group
+  pid_t pid = -1;   // also the process group
   UniqueFd exited;  // pidfd
   UniqueFd in;
   UniqueFd out;

@@ -61,7 +61,8 @@ def wait_in_sync(lab, timeout=SYNC_SECONDS):
         for host in lab.hosts:
             for daemon in ("controller", "vbond") if host is lab.hosts[0] else ("vbond",):
                 if not lab.daemon_alive(host.name, daemon):
-                    raise LabError(f"{daemon} on {host.name} ended\n{lab.log_tail(host.name, daemon)}")
+                    tail = lab.log_tail(host.name, daemon)
+                    raise LabError(f"{daemon} on {host.name} ended\n{tail}")
         if time.monotonic() > until:
             logs = "\n".join(lab.log_tail(host.name, "vbond") for host in lab.hosts)
             raise LabError(

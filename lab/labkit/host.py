@@ -64,6 +64,7 @@ class Host:
                 "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}",
             ]
 
+        mac = f"{10 + self.index:02x}"
         return [
             "qemu-system-x86_64", "-name", self.name, "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot", *machine(accel), "-smp", str(settings["cpus"]),
@@ -75,11 +76,11 @@ class Host:
             *share("repo", REPO, False),
             # The lab's network comes first, so that it is eth0.
             "-netdev", "stream,id=lab,server=off,addr.type=unix,addr.path=../wire.sock",
-            "-device", f"virtio-net-pci,netdev=lab,romfile=,mac=52:54:00:77:00:{10 + self.index:02x}",
+            "-device", f"virtio-net-pci,netdev=lab,romfile=,mac=52:54:00:77:00:{mac}",
             # restrict=on: nothing leaves the host this way; port 0: QEMU takes a free one.
             "-netdev", "user,id=mgmt,restrict=on,ipv6=off,net=192.168.78.0/24,"
             f"hostfwd=tcp:127.0.0.1:0-{_MGMT}:7700",
-            "-device", f"virtio-net-pci,netdev=mgmt,romfile=,mac=52:54:00:78:00:{10 + self.index:02x}",
+            "-device", f"virtio-net-pci,netdev=mgmt,romfile=,mac=52:54:00:78:00:{mac}",
         ]
 
     def poll_up(self):

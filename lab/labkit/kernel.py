@@ -49,7 +49,7 @@ class Kernel:
             (tree / "init").chmod(0o755)
             order = []
             for module in _EARLY:
-                out = _run(["modprobe", "-d", self._root, "-S", self.release, "--show-depends", module])
+                out = _run(["modprobe", "-d", self._root, "-S", self.release, "-D", module])
                 for line in out.splitlines():
                     words = line.split()
                     if words[:1] == ["insmod"] and Path(words[1]).name not in order:

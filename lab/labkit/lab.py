@@ -114,7 +114,8 @@ class Lab:
         until = time.monotonic() + 5
         while not (self.folder / "wire.sock").exists():
             if self.wire.pid() is None or time.monotonic() > until:
-                raise LabError("the switch did not start\n" + (self.folder / "wire.log").read_text())
+                log = (self.folder / "wire.log").read_text()
+                raise LabError("the switch did not start\n" + log)
             time.sleep(0.01)
 
     def _launch(self, host):
@@ -122,10 +123,11 @@ class Lab:
 
     def _check_boot_time(self, begun, waiting):
         if waiting and time.monotonic() - begun > _BOOT_SECONDS:
-            raise LabError(f"{waiting[0].name} did not boot in {_BOOT_SECONDS} s\n{waiting[0].tail()}")
+            late = waiting[0]
+            raise LabError(f"{late.name} did not boot in {_BOOT_SECONDS} s\n{late.tail()}")
 
     def _await_exec(self, host):
-        # The last step of a boot is to become the command server: a moment may pass until it listens.
+        # The last step of a boot is to become the command server: that may take a moment.
         remote.run(remote.client(self.name, host.name, ["/bin/true"], wait=20), 30)
 
     def down(self):

@@ -24,7 +24,8 @@ constexpr std::size_t kMostStations = 4096;
 
 std::uint64_t station(std::span<const std::byte> address) {
   std::uint64_t value = 0;
-  for (std::byte byte : address.first(6)) value = value << 8 | std::to_integer<unsigned>(byte);
+  for (std::byte byte : address.first(6))
+    value = value << 8 | std::to_integer<unsigned>(byte);
   return value;
 }
 
@@ -72,7 +73,8 @@ Status Switch::run() {
       if ((events & POLLOUT) && !flush_port(port)) gone.push_back(&port);
       if ((events & (POLLIN | POLLHUP | POLLERR)) && !read_port(port)) gone.push_back(&port);
     }
-    for (const Port* port : gone) remove_port(port);
+    for (const Port* port : gone)
+      remove_port(port);
     if (polled[0].revents != 0) accept_port();
   }
 }
@@ -137,8 +139,7 @@ bool Switch::flush_port(Port& port) {
     if (size < 0) {
       // Keeps the queue from growing at its front while the port is slow.
       if (port.sent > kQueueLimit / 2) {
-        port.out.erase(port.out.begin(),
-                       port.out.begin() + static_cast<std::ptrdiff_t>(port.sent));
+        port.out.erase(port.out.begin(), port.out.begin() + static_cast<std::ptrdiff_t>(port.sent));
         port.sent = 0;
       }
       return errno == EAGAIN || errno == EINTR;
