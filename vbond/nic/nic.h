@@ -21,13 +21,13 @@ struct PhysicalGid {
 };
 
 struct Nic {
-  std::string device;      // "rxe0"
-  std::uint32_t port = 1;  // one port each for now
-  std::string netdev;      // Ethernet interface below, or empty
-  std::string driver;      // "rxe", "mlx5"; empty when the kernel does not say
-  bool active = false;     // port state ACTIVE
-  std::uint32_t active_mtu = 0;  // RDMA MTU, bytes
-  std::uint64_t rate_bps = 0;    // as the driver says it
+  std::string device;             // "rxe0"
+  std::uint32_t port = 1;         // one port each for now
+  std::string netdev;             // Ethernet interface below, or empty
+  std::string driver;             // "rxe", "mlx5"; empty when the kernel does not say
+  bool active = false;            // port state ACTIVE
+  std::uint32_t active_mtu = 0;   // RDMA MTU, bytes
+  std::uint64_t rate_bps = 0;     // as the driver says it
   std::vector<PhysicalGid> gids;  // by index
   // RoCE v2 GID of the underlay address, with its index. None: this NIC cannot carry our traffic.
   std::optional<PhysicalGid> primary;
