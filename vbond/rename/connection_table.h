@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "common/net_types.h"
+#include "vbond/rename/verdict.h"
+#include "vbond/uverbs/abi.h"
+
+namespace qmasq::vbond {
+
+// A QP of a tenant: the context it lives in and the kernel's handle there.
+struct QpKey {
+  std::uint64_t context = 0;
+  std::uint32_t handle = 0;
+  auto operator<=>(const QpKey&) const = default;
+};
+
+// The fields of an address vector that are masqueraded, as one side sees them.
+struct PathSide {
+  Gid local;   // what sgid_index stands for
+  Gid remote;  // dgid
+  std::uint32_t flow_label = 0;
+  std::uint8_t sgid_index = 0;
+  std::uint8_t hop_limit = 0;
+  std::uint8_t traffic_class = 0;
+  std::uint8_t sl = 0;
+  bool operator==(const PathSide&) const = default;
+};
+
+// Where a QP sends to.
+struct Path {
+  PathSide virt;  // as the tenant gave it
+  PathSide phys;  // as the NIC has it
+  EndpointUid peer;
+  HostUid peer_host;
+  std::string peer_name;       // "vpcs/blue/endpoints/b"
+  std::string peer_host_name;  // "hosts/hostB"
+};
+
+struct Connection {
+  QpKey key;
+  EndpointUid endpoint;
+  std::string endpoint_name;  // "vpcs/blue/endpoints/a"
+  std::string nic;
+  pid_t pid = 0;
+  std::string command;
+  uverbs::QpType type{};  // 0: made before the agent could see it
+  Qpn qpn;
+  Qpn peer_qpn;
+  uverbs::QpState state = uverbs::QpState::kReset;
+  std::optional<Path> path;  // from the first address vector until RESET
+  bool connected = false;    // reached RTR with a path, and was neither reset nor destroyed
+  std::chrono::system_clock::time_point since;  // of `connected`
+};
+
+// Empty fields match all.
+struct ConnectionFilter {
+  std::string parent;  // "vpcs/blue" or "vpcs/blue/endpoints/a"
+};
+
+struct ConnectionCounts {
+  std::size_t total = 0;
+  std::size_t connected = 0;
+  std::array<std::size_t, 7> by_state{};  // indexed by uverbs::QpState
+  std::size_t contexts = 0;               // with at least one QP
+};
+
+// Every QP of every tenant of this host. Thread-safe; answers are copies. The operations on one
+// context come in order from its own worker, so a record does not change between a find() and an
+// update() of the same key.
+class ConnectionTable {
+ public:
+  // Replaces a record with the same key: the kernel gives a handle again once it is free.
+  void put(Connection connection);
+  // False: no such record.
+  bool update(QpKey key, const std::function<void(Connection&)>& change);
+  std::optional<Connection> remove(QpKey key);
+  // All of a context, which is gone.
+  std::vector<Connection> remove_context(std::uint64_t context);
+
+  [[nodiscard]] std::optional<Connection> find(QpKey key) const;
+  // Those of an endpoint of this host, and those whose peer an endpoint is: what a change of rules
+  // or addresses has to look at again.
+  [[nodiscard]] std::vector<QpKey> of_endpoint(EndpointUid endpoint) const;
+  [[nodiscard]] std::vector<QpKey> to_peer(EndpointUid peer) const;
+  // In order of endpoint name, then context and handle.
+  [[nodiscard]] std::vector<Connection> list(const ConnectionFilter& filter) const;
+  [[nodiscard]] ConnectionCounts counts() const;
+
+ private:
+  struct KeyHash {
+    std::size_t operator()(const QpKey& key) const noexcept {
+      return static_cast<std::size_t>((key.context * 0x9E3779B97F4A7C15ULL) ^ key.handle);
+    }
+  };
+  using Keys = std::unordered_set<QpKey, KeyHash>;
+
+  // REQUIRES: mutex_ held for writing.
+  void link(const Connection& connection);
+  void unlink(const Connection& connection);
+
+  mutable std::shared_mutex mutex_;
+  std::unordered_map<QpKey, Connection, KeyHash> connections_;
+  std::unordered_map<std::uint64_t, std::unordered_set<std::uint32_t>> by_context_;
+  std::unordered_map<EndpointUid, Keys> by_endpoint_;
+  std::unordered_map<EndpointUid, Keys> by_peer_;
+  ConnectionCounts counts_;
+};
+
+// "rc", "uc", "ud", "xrc-ini", ... and "reset", "init", "rtr", "rts", "sqd", "sqe", "error", as
+// `qmasq conn list` prints them.
+[[nodiscard]] const char* transport_name(uverbs::QpType type);
+[[nodiscard]] const char* state_name(uverbs::QpState state);
+
+}  // namespace qmasq::vbond

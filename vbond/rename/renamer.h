@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/net_types.h"
+#include "vbond/rename/connection_table.h"
+#include "vbond/rename/verdict.h"
+#include "vbond/rename/wire_policy.h"
+#include "vbond/uverbs/device.h"
+#include "vbond/uverbs/qp.h"
+
+namespace qmasq::vbond {
+
+class EndpointTable;
+class EventLog;
+class NicTable;
+class PeerMap;
+class RenameMetrics;
+class SyncState;
+
+// What before_modify decided and after_modify records.
+struct ModifyPlan {
+  QpKey key;
+  std::uint32_t attr_mask = 0;
+  uverbs::QpState state = uverbs::QpState::kReset;  // counts with qp_mask::kState
+  Qpn dest_qpn;                                     // counts with qp_mask::kDestQpn
+  std::optional<Path> path;                         // set with qp_mask::kAv
+};
+
+struct RenameOptions {
+  // XRC connects like RC, but a target QP can be opened by other processes of the same XRC domain,
+  // which this table does not follow.
+  bool allow_xrc = false;
+};
+
+// Virtual to physical and back: decides on values, does no I/O, holds no state but the tables it is
+// given. Thread-safe; calls for one context come one at a time.
+//
+// Refusals made here are already in the event log and the metrics when they are returned.
+// Errnos: EHOSTUNREACH no such peer in the VPC, or its host has no NIC to send to; EOPNOTSUPP QP
+// type or alternate path; EAGAIN no state from the controller yet; ENODEV the context's endpoint or
+// NIC is gone; EPERM a privileged Q_Key; EINVAL as the kernel gives it.
+class Renamer {
+ public:
+  struct Parts {
+    const SyncState& sync;
+    const EndpointTable& endpoints;
+    const PeerMap& peers;
+    const NicTable& nics;
+    ConnectionTable& connections;
+    EventLog& events;
+    const Clock& clock;
+    const WirePolicy& wire;
+    RenameMetrics* metrics = nullptr;  // none: nothing is counted
+  };
+  // Nothing is owned; all parts must outlive this.
+  Renamer(Parts parts, RenameOptions options) : parts_(parts), options_(options) {}
+
+  // Before CREATE_QP runs, and after it did. A QP that is not announced is taken in at its first
+  // successful MODIFY_QP, with type 0.
+  [[nodiscard]] Verdict<void> check_create_qp(const ContextInfo& context, uverbs::QpType type);
+  void qp_created(const ContextInfo& context, std::uint32_t handle, Qpn qpn, uverbs::QpType type);
+  void qp_destroyed(const ContextInfo& context, std::uint32_t handle);
+
+  // Rewrites `command` in place to what the agent may execute. On refusal `command` must not be
+  // executed.
+  [[nodiscard]] Verdict<ModifyPlan> before_modify(const ContextInfo& context,
+                                                  uverbs::ModifyQp& command);
+  // `err`: what the kernel answered (errno, 0 done). A command that failed changes nothing.
+  void after_modify(const ContextInfo& context, const ModifyPlan& plan, int err);
+
+  // Turns the kernel's answer back. Whatever the kernel put there, no GID of it gets through: both
+  // address vectors are what the tenant last set, or zero.
+  void after_query_qp(const ContextInfo& context, std::uint32_t handle,
+                      uverbs::QueryQpResp& response);
+
+  // QUERY_GID_ENTRY: EINVAL port or index out of range, like the kernel; the table has no holes.
+  [[nodiscard]] Verdict<uverbs::GidEntry> gid_entry(const ContextInfo& context, std::uint32_t port,
+                                                    std::uint32_t index) const;
+  // QUERY_GID_TABLE: all ports, in order. Empty when the endpoint is gone.
+  [[nodiscard]] std::vector<uverbs::GidEntry> gid_table(const ContextInfo& context) const;
+  // gid_tbl_len of QUERY_PORT.
+  [[nodiscard]] std::uint32_t gid_table_length(const ContextInfo& context) const;
+  // node_guid and sys_image_guid of QUERY_DEVICE, whose own values tell the NIC's MAC. Zero when
+  // the endpoint is gone.
+  [[nodiscard]] uverbs::Guid device_guid(const ContextInfo& context) const;
+
+  // All QPs of the context are gone.
+  void context_closed(const ContextInfo& context);
+
+ private:
+  [[nodiscard]] Verdict<ModifyPlan> decide(const ContextInfo& context, uverbs::ModifyQp& command);
+  [[nodiscard]] Verdict<Path> find_path(const ContextInfo& context, const uverbs::ModifyQp& command,
+                                        const std::optional<Connection>& connection) const;
+  void report_refusal(const ContextInfo& context, const char* verb, const Refusal& refusal);
+  void report(const Connection& connection, bool connected, std::string reason);
+  [[nodiscard]] Connection new_connection(const ContextInfo& context, QpKey key) const;
+
+  const Parts parts_;
+  const RenameOptions options_;
+};
+
+}  // namespace qmasq::vbond
