@@ -30,11 +30,12 @@ def start_controller(lab):
     ])
 
 
-def start_agent(lab, name):
-    """Starts the agent of one host."""
+def start_agent(lab, name, *more):
+    """Starts the agent of one host, with further options if given."""
     lab.daemon(name, "vbond", [
         BIN / "qmasq-vbond", "--host-name", name, "--controller", f"{lab.hosts[0].ipv4}:7443",
         "--underlay-device", "eth0", "--nic", "rxe0", "--metrics", "127.0.0.1:9478",
+        *more,
     ])
 
 
@@ -73,10 +74,15 @@ def wait_in_sync(lab, timeout=SYNC_SECONDS):
 
 
 def _in_sync(text):
-    """Names of the hosts that `qmasq host list -o json` shows as in sync."""
+    """Names of the hosts that `qmasq host list -o json` shows online with the newest revision."""
     try:
-        answer = json.loads(text)
+        hosts = json.loads(text).get("hosts", [])
     except ValueError:
         return set()
-    hosts = answer.get("hosts", []) if isinstance(answer, dict) else answer
-    return {host.get("name") for host in hosts if host.get("inSync") or host.get("in_sync")}
+    names = set()
+    for host in hosts:
+        status = host.get("status", {})
+        if status.get("state") == "ONLINE" and host.get("nics") and \
+                status.get("appliedRevision") == status.get("currentRevision"):
+            names.add(host["name"].removeprefix("hosts/"))
+    return names
