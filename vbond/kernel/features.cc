@@ -121,6 +121,12 @@ ProbeErrno probe_pidfd_getfd(int fd) {
   return copy.valid() ? 0 : errno;
 }
 
+// A null structure of size 0 is EINVAL where the call is known.
+ProbeErrno probe_mount_setattr() {
+  (void)::syscall(SYS_mount_setattr, -1, "", AT_EMPTY_PATH, nullptr, 0);
+  return errno == EINVAL ? 0 : errno;
+}
+
 }  // namespace
 
 bool Features::has(std::string_view name) const {
@@ -148,7 +154,7 @@ Features detect_features() {
 
   add(kUserNotif, probe_user_notif(), true, "5.0", "verbs of a program reach the agent");
   add(kAddFd, probe_addfd(listener, 0), true, "5.9", "the agent opens verbs devices for a program");
-  add(kAddFdSend, probe_addfd(listener, SECCOMP_ADDFD_FLAG_SEND), false, "5.14",
+  add(kAddFdSend, probe_addfd(listener, SECCOMP_ADDFD_FLAG_SEND), true, "5.14",
       "a device is opened and the call answered in one step");
   add(kWaitKillable, probe_filter_flag(SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV), false, "5.19",
       "a signal does not interrupt a verb that the agent is working on");
@@ -159,6 +165,8 @@ Features detect_features() {
       "the agent copies the arguments of a verb");
   add(kPidfdGetfd, probe_pidfd_getfd(some_file.get()), true, "5.6",
       "the agent takes over devices that a program opened itself");
+  add(kMountSetattr, probe_mount_setattr(), true, "5.12",
+      "a program cannot open its injected device a second time by itself");
   return out;
 }
 

@@ -18,6 +18,7 @@ inline constexpr std::string_view kSyncWakeUp = "sync_wake_up";
 inline constexpr std::string_view kKcmp = "kcmp";
 inline constexpr std::string_view kProcessVmReadv = "process_vm_readv";
 inline constexpr std::string_view kPidfdGetfd = "pidfd_getfd";
+inline constexpr std::string_view kMountSetattr = "mount_setattr";
 
 struct Feature {
   std::string_view name;

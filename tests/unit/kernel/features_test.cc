@@ -40,7 +40,7 @@ TEST(Features, MarksNothingOnTheProcess) {
 
 TEST(Features, SaysWhyForEachThatIsAbsent) {
   Features features = detect_features();
-  ASSERT_EQ(features.all.size(), 8U);
+  ASSERT_EQ(features.all.size(), 9U);
   for (const Feature& feature : features.all) {
     EXPECT_EQ(feature.present, feature.err == 0) << feature.name;
     EXPECT_FALSE(feature.purpose.empty()) << feature.name;

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <chrono>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "common/net_types.h"
+#include "common/result.h"
+#include "common/unique_fd.h"
+#include "vbond/attach/protocol.h"
+#include "vbond/kernel/notification_port.h"
+
+namespace qmasq::vbond {
+
+// A program that wants in, as the kernel tells it (SO_PEERCRED); the command is its own word.
+struct AttachPeer {
+  pid_t pid = 0;
+  std::string command;
+};
+
+// What the agent does about it. Called from connection threads, several at a time; may block for as
+// long as a namespace takes to come up.
+class AttachHandler {
+ public:
+  struct Offer {
+    EndpointUid endpoint;
+    AttachTerms terms;
+    UniqueFd netns;
+  };
+  virtual ~AttachHandler() = default;
+  // Resolves the endpoint, has its namespace made or joined.
+  [[nodiscard]] virtual Result<Offer> offer(const std::string& endpoint,
+                                            const AttachPeer& peer) = 0;
+  // The program has its filter in place; from here on the port is the agent's. The program execs
+  // when this succeeded.
+  [[nodiscard]] virtual Status attached(EndpointUid endpoint, const AttachPeer& peer,
+                                        std::unique_ptr<NotificationPort> port) = 0;
+};
+
+struct AttachServerOptions {
+  std::string socket = kDefaultAttachSocket;
+  // A peer that stalls the protocol is let go.
+  std::chrono::milliseconds patience{5000};
+  unsigned max_connections = 32;
+};
+
+// The agent's side of the attach protocol: one thread that accepts, one for each program that is
+// on its way in. A slow program delays nobody else; beyond max_connections programs are told to try
+// again. Only root may attach: the program joins network namespaces and is trusted to mask its own
+// device nodes before it execs the tenant's command.
+class AttachServer {
+ public:
+  // Binds and starts. An old socket file is replaced when nobody listens on it; otherwise
+  // kAlreadyExists. The handler must outlive the server.
+  [[nodiscard]] static Result<std::unique_ptr<AttachServer>> start(AttachServerOptions options,
+                                                                   AttachHandler& handler);
+  // Stops accepting, ends connections, joins all threads, removes the socket file.
+  ~AttachServer();
+  AttachServer(const AttachServer&) = delete;
+  AttachServer& operator=(const AttachServer&) = delete;
+
+ private:
+  struct Connection {
+    UniqueFd socket;
+    std::atomic<bool> done = false;
+    std::thread thread;
+  };
+
+  AttachServer(AttachServerOptions options, AttachHandler& handler, UniqueFd socket, UniqueFd stop);
+  void accept_loop();
+  void serve(Connection& connection);
+  void reap(bool all);
+
+  const AttachServerOptions options_;
+  AttachHandler& handler_;
+  UniqueFd socket_;
+  UniqueFd stop_;  // eventfd
+  std::mutex mutex_;
+  std::list<Connection> connections_;  // guarded by mutex_
+  std::thread acceptor_;
+};
+
+}  // namespace qmasq::vbond

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/net_types.h"
+#include "common/result.h"
+#include "vbond/intercept/options.h"
+#include "vbond/kernel/notification_port.h"
+
+namespace prometheus {
+class Registry;
+}
+
+namespace qmasq::vbond {
+
+class EndpointTable;
+class EventLog;
+class NicTable;
+class Renamer;
+class TaskInspector;
+class TenantMemory;
+class VerbsDevices;
+
+// What `qmasq` and GetAgent show of an attachment.
+struct AttachmentInfo {
+  EndpointUid endpoint;
+  std::string endpoint_name;
+  pid_t pid = 0;  // of the program that attached
+  std::string command;
+  std::size_t contexts = 0;
+  std::size_t queue_pairs = 0;
+  std::size_t receivers = 0;  // threads that serve it
+};
+
+struct InterceptStats {
+  std::size_t attachments = 0;
+  std::size_t contexts = 0;
+  std::size_t queue_pairs = 0;
+};
+
+// The agent's side of all traps: takes listeners, serves them, forgets them when their last task is
+// gone. Thread-safe. See attachment.h for the threads and dispatcher.h for what happens to a call.
+class Interceptor {
+ public:
+  // Nothing is owned; all must outlive the interceptor.
+  struct Parts {
+    Renamer& renamer;
+    const EndpointTable& endpoints;
+    const NicTable& nics;
+    EventLog& events;
+    const Clock& clock;
+    TenantMemory& memory;
+    VerbsDevices& devices;
+    TaskInspector& tasks;
+    prometheus::Registry& registry;
+  };
+  Interceptor(const Parts& parts, InterceptOptions options);
+  // stop(), and waits for as long as it takes.
+  ~Interceptor();
+  Interceptor(const Interceptor&) = delete;
+  Interceptor& operator=(const Interceptor&) = delete;
+
+  // From the return on the listener is served. `pid` and `command`: the program that attached.
+  // Errors: kNotFound endpoint, kResourceExhausted max_attachments, kFailedPrecondition stopped.
+  [[nodiscard]] Status attach(std::unique_ptr<NotificationPort> port, EndpointUid endpoint,
+                              pid_t pid, std::string command);
+
+  // The endpoint is no more: its QPs are destroyed and its contexts closed before this returns,
+  // unless the tenant stalls a call of its own; its programs go on without verbs (ENODEV).
+  void detach_endpoint(EndpointUid endpoint);
+
+  [[nodiscard]] InterceptStats stats() const;
+  [[nodiscard]] std::vector<AttachmentInfo> list() const;
+  // The numbers and modes that a program has to know before it attaches.
+  [[nodiscard]] const InterceptOptions& options() const;
+
+  // Closes all listeners and contexts: trapped calls of tenants fail with ENOSYS from then on.
+  // False when a thread is still held up by a tenant after `patience` (memory that does not come):
+  // the process should end by _exit() then, which needs no such thread.
+  [[nodiscard]] bool stop(std::chrono::milliseconds patience);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace qmasq::vbond
