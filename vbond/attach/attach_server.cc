@@ -72,10 +72,12 @@ Result<ucred> peer_of(int socket) {
     return fail_errno(errno, "SO_PEERCRED");
   }
   if (peer.uid != 0) {
-    return fail(Code::kPermissionDenied, "only root may attach programs to endpoints; run it with sudo");
+    return fail(Code::kPermissionDenied,
+                "only root may attach programs to endpoints; run it with sudo");
   }
   if (peer.pid <= 0) {
-    return fail(Code::kPermissionDenied, "the program's process is not visible from the agent's pid namespace");
+    return fail(Code::kPermissionDenied,
+                "the program's process is not visible from the agent's pid namespace");
   }
   return peer;
 }
@@ -99,7 +101,8 @@ Status prove(NotificationPort& port, pid_t pid, std::chrono::milliseconds patien
   pollfd wait{port.descriptor(), POLLIN, 0};
   int ready = poll(&wait, 1, static_cast<int>(patience.count()));
   if (ready <= 0 || (wait.revents & POLLIN) == 0) {
-    return fail(Code::kPermissionDenied, "the listener is not one of the connecting program's: nothing arrives on it");
+    return fail(Code::kPermissionDenied,
+                "the listener is not one of the connecting program's: nothing arrives on it");
   }
   // Nobody else receives on this port, so what poll() saw is there, or its task died (ENOENT).
   auto call = port.receive();
@@ -245,7 +248,8 @@ void AttachServer::serve(Connection& connection) {
     QMASQ_TRY(prove(*port, peer.pid, options_.patience));
     return handler_.attached(offer->endpoint, peer, std::move(port));
   }();
-  if (!status) spdlog::warn("attach to {} failed: {}", offer->terms.endpoint, status.error().message);
+  if (!status)
+    spdlog::warn("attach to {} failed: {}", offer->terms.endpoint, status.error().message);
   (void)send_ready(socket, status);
   (void)shutdown(socket, SHUT_RDWR);
 }

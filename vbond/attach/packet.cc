@@ -25,7 +25,8 @@ Result<sockaddr_un> socket_address(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof(address.sun_path)) {
-    return fail(Code::kInvalidArgument, "\"" + path + "\" is no name for a Unix socket (1 to 107 bytes)");
+    return fail(Code::kInvalidArgument,
+                "\"" + path + "\" is no name for a Unix socket (1 to 107 bytes)");
   }
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   return address;
@@ -83,7 +84,8 @@ Result<Packet> receive_packet(int socket) {
       out.descriptor.reset(fd);
     }
   }
-  if (got == 0 && descriptors == 0) return fail(Code::kUnavailable, "the other side closed the connection");
+  if (got == 0 && descriptors == 0)
+    return fail(Code::kUnavailable, "the other side closed the connection");
   if (descriptors > 1 || (message.msg_flags & MSG_CTRUNC) != 0) {
     return fail(Code::kInvalidArgument, "a message with more than one descriptor");
   }

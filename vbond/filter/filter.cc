@@ -39,13 +39,13 @@ class Program {
   void give(std::uint32_t action) { add(BPF_RET | BPF_K, action); }
   // Skips the next `count` instructions unless the condition holds.
   void unless(std::uint16_t condition, std::uint32_t value, std::uint8_t count) {
-    code_.push_back(BPF_JUMP(static_cast<std::uint16_t>(BPF_JMP | condition | BPF_K), value, 0,
-                             count));
+    code_.push_back(
+        BPF_JUMP(static_cast<std::uint16_t>(BPF_JMP | condition | BPF_K), value, 0, count));
   }
   // ... if it holds.
   void when(std::uint16_t condition, std::uint32_t value, std::uint8_t count) {
-    code_.push_back(BPF_JUMP(static_cast<std::uint16_t>(BPF_JMP | condition | BPF_K), value, count,
-                             0));
+    code_.push_back(
+        BPF_JUMP(static_cast<std::uint16_t>(BPF_JMP | condition | BPF_K), value, count, 0));
   }
   std::vector<sock_filter> take() { return std::move(code_); }
 

@@ -100,7 +100,9 @@ class SeccompPort final : public NotificationPort {
 
 }  // namespace
 
-int kick_signal() { return SIGRTMIN + 5; }
+int kick_signal() {
+  return SIGRTMIN + 5;
+}
 
 Result<std::unique_ptr<NotificationPort>> open_port(UniqueFd listener) {
   // Any descriptor can come over the attach socket.

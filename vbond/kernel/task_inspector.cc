@@ -26,7 +26,9 @@ struct CloseDir {
 };
 using Dir = std::unique_ptr<DIR, CloseDir>;
 
-Dir open_dir(const std::string& path) { return Dir(opendir(path.c_str())); }
+Dir open_dir(const std::string& path) {
+  return Dir(opendir(path.c_str()));
+}
 
 std::optional<int> number(std::string_view text) {
   int value = 0;
@@ -43,7 +45,9 @@ void each_number(const Dir& dir, Visit visit) {
   }
 }
 
-std::string proc(pid_t tid) { return "/proc/" + std::to_string(tid); }
+std::string proc(pid_t tid) {
+  return "/proc/" + std::to_string(tid);
+}
 
 // kcmp answers 0 same, 1 less, 2 greater, 3 differs without an order.
 ErrnoOr<int> kcmp_files(pid_t a, int fd_a, pid_t b, int fd_b) {

@@ -43,13 +43,14 @@ class TaskInspector {
   // A descriptor of the agent's for the task's open file (pidfd_getfd(2)). EBADF. The caller checks
   // that the notification still stands.
   [[nodiscard]] virtual ErrnoOr<UniqueFd> take(pid_t tid, int fd) = 0;
-  // Device number when the task's descriptor is a character device; 0: something else. EBADF, ESRCH.
+  // Device number when the task's descriptor is a character device; 0: something else. EBADF,
+  // ESRCH.
   [[nodiscard]] virtual ErrnoOr<dev_t> device_of(pid_t tid, int fd) = 0;
 
   // For each of the agent's files, which must be character devices: a descriptor for it in some
   // other process of the host. Looks at every descriptor table there is, so it takes milliseconds
-  // and more. What it cannot see: descriptors on their way in a Unix socket, files held by a mapping
-  // or an io_uring alone. A process that forks during the look may be missed; look twice.
+  // and more. What it cannot see: descriptors on their way in a Unix socket, files held by a
+  // mapping or an io_uring alone. A process that forks during the look may be missed; look twice.
   [[nodiscard]] virtual std::vector<std::optional<Holder>> find_holders(
       std::span<const int> own) = 0;
 };

@@ -67,8 +67,8 @@ ErrnoOr<std::unique_ptr<VerbsFile>> DeviceNodes::adopt(UniqueFd file) {
 }
 
 std::string DeviceNodes::node_of(dev_t device) {
-  std::string link = "/sys/dev/char/" + std::to_string(major(device)) + ":" +
-                     std::to_string(minor(device));
+  std::string link =
+      "/sys/dev/char/" + std::to_string(major(device)) + ":" + std::to_string(minor(device));
   std::array<char, PATH_MAX> target{};
   ssize_t length = readlink(link.c_str(), target.data(), target.size());
   if (length <= 0) return {};

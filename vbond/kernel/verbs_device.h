@@ -42,8 +42,7 @@ class VerbsDevices {
 class DeviceNodes final : public VerbsDevices {
  public:
   explicit DeviceNodes(std::string root = "/dev/infiniband") : root_(std::move(root)) {}
-  [[nodiscard]] ErrnoOr<std::unique_ptr<VerbsFile>> open(std::string_view node,
-                                                         int flags) override;
+  [[nodiscard]] ErrnoOr<std::unique_ptr<VerbsFile>> open(std::string_view node, int flags) override;
   [[nodiscard]] ErrnoOr<std::unique_ptr<VerbsFile>> adopt(UniqueFd file) override;
   [[nodiscard]] std::string node_of(dev_t device) override;
 
