@@ -77,11 +77,10 @@ class Running:
             reader.start()
 
     def _read(self, name, stream):
-        with stream:
-            for line in stream:
-                with self._changed:
-                    self._text[name] += line
-                    self._changed.notify_all()
+        for line in stream:
+            with self._changed:
+                self._text[name] += line
+                self._changed.notify_all()
         with self._changed:
             self._changed.notify_all()
 
