@@ -80,3 +80,23 @@ function(qmasq_fuzz name)
     set_tests_properties(${name}_replay PROPERTIES LABELS unit TIMEOUT 60)
   endif()
 endfunction()
+
+# qmasq_script_test(NAME LABEL unit|integration|lab SCRIPT file.py [ARGS ...] [TIMEOUT seconds])
+# A Python test on Debian's interpreter; `import labkit` works. One lab test runs at a time: hosts
+# under emulation need the machine for themselves.
+function(qmasq_script_test name)
+  if(NOT QMASQ_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(arg "" "LABEL;SCRIPT;TIMEOUT" "ARGS" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  add_test(NAME ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+           COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/${arg_SCRIPT} ${arg_ARGS})
+  set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT}
+                       ENVIRONMENT PYTHONPATH=${CMAKE_SOURCE_DIR}/lab)
+  if(arg_LABEL STREQUAL lab)
+    set_tests_properties(${name} PROPERTIES RESOURCE_LOCK lab RUN_SERIAL ON)
+  endif()
+endfunction()

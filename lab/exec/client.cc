@@ -99,9 +99,10 @@ class Client {
  private:
   [[nodiscard]] Result<std::optional<int>> step() {
     const bool reading = options_.forward_stdin && started_ && !stdin_ended_;
-    std::array<pollfd, 3> polled{{{connection_.get(), POLLIN, 0},
+    std::array<pollfd, 4> polled{{{connection_.get(), POLLIN, 0},
                                   {signals_, POLLIN, 0},
-                                  {reading ? STDIN_FILENO : -1, POLLIN, 0}}};
+                                  {reading ? STDIN_FILENO : -1, POLLIN, 0},
+                                  {STDOUT_FILENO, 0, 0}}};
     int timeout = -1;
     if (deadline_) {
       const auto left =
@@ -112,6 +113,8 @@ class Client {
     if (::poll(polled.data(), polled.size(), timeout) < 0 && errno != EINTR) {
       return fail_errno(errno, "poll");
     }
+    // Whoever read the output is gone: a command that says nothing must end as well.
+    if (polled[3].revents & POLLERR) return 128 + SIGPIPE;
     if (polled[1].revents != 0) {
       QMASQ_ASSIGN(const std::optional<int> code, take_signal());
       if (code) return code;

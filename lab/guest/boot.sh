@@ -23,8 +23,6 @@ echo '+cpu +io +memory +pids +rdma' >/sys/fs/cgroup/cgroup.subtree_control
 echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
 echo 0 >/proc/sys/net/ipv6/conf/default/accept_ra
 
-# crc32_generic: rxe asks the crypto API for "crc32" and fails without it.
-modprobe -a virtio_net virtio_rng crc32_generic ib_uverbs rdma_rxe || fatal 'cannot load modules'
 [[ -e /sys/class/net/eth0 && -e /sys/class/net/eth1 ]] || fatal 'no network devices'
 # eth0 is the lab's network; mgmt0 serves `./x lab exec` only and leads nowhere else.
 ip -batch - <<END || fatal 'cannot set the addresses'

@@ -3,6 +3,7 @@
 
 import fcntl
 import hashlib
+import lzma
 import os
 import shutil
 import subprocess
@@ -12,8 +13,11 @@ from pathlib import Path
 from .errors import LabError
 from .paths import GUEST, KERNELS
 
-# Loaded before there is a root file system; the rest comes from /lib/modules on it.
-_EARLY = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
+# In the initramfs: what the root file system needs, then what every host uses, which loads from
+# there while the root is being mounted. The rest comes from /lib/modules.
+_ROOT = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
+# crc32_generic: rxe asks the crypto API for "crc32" and fails without it.
+_HOST = ["virtio_net", "virtio_rng", "crc32_generic", "ib_uverbs", "rdma_rxe"]
 # Large, and no use to a virtual host.
 _LEFT_OUT = ["drivers/gpu", "drivers/media", "drivers/iio", "sound"]
 
@@ -23,7 +27,7 @@ class Kernel:
 
     def __init__(self, root, release):
         self.release = release
-        self.image = root / "boot" / f"vmlinuz-{release}"
+        self.image = root / "boot" / "vmlinux"
         self.modules = root / "lib" / "modules" / release
         self._root = root
 
@@ -47,15 +51,12 @@ class Kernel:
             shutil.copy(_busybox(), tree / "bin" / "busybox")
             shutil.copy(GUEST / "init", tree / "init")
             (tree / "init").chmod(0o755)
-            order = []
-            for module in _EARLY:
-                out = _run(["modprobe", "-d", self._root, "-S", self.release, "-D", module])
-                for line in out.splitlines():
-                    words = line.split()
-                    if words[:1] == ["insmod"] and Path(words[1]).name not in order:
-                        order.append(Path(words[1]).name)
-                        shutil.copy(words[1], tree / "modules")
-            (tree / "modules" / "order").write_text("".join(name + "\n" for name in order))
+            done = set()
+            for stage, modules in (("root", _ROOT), ("host", _HOST)):
+                order = self._with_dependencies(modules, done)
+                for module in order:
+                    shutil.copy(module, tree / "modules")
+                (tree / "modules" / stage).write_text("".join(f"{m.name}\n" for m in order))
             files = "\n".join(str(item.relative_to(tree)) for item in sorted(tree.rglob("*")))
             # Not compressed: the emulated processor would unpack it more slowly than it is read.
             archive = subprocess.run(
@@ -65,6 +66,18 @@ class Kernel:
             fresh = path.with_suffix(".new")
             fresh.write_bytes(archive)
             os.replace(fresh, path)
+
+    def _with_dependencies(self, modules, done):
+        """Module files in the order to load them, without those in `done`, which grows."""
+        order = []
+        for module in modules:
+            out = _run(["modprobe", "-d", self._root, "-S", self.release, "-D", module])
+            for line in out.splitlines():
+                words = line.split()
+                if words[:1] == ["insmod"] and words[1] not in done:
+                    done.add(words[1])
+                    order.append(Path(words[1]))
+        return order
 
 
 def get(say):
@@ -98,10 +111,26 @@ def _unpack(current, say):
                 stdin=unpacked.stdout, check=True,
             )
         _run(["depmod", "-b", root, release])
+        _unpack_image(root / "boot" / f"vmlinuz-{release}", root / "boot" / "vmlinux")
         shutil.rmtree(KERNELS / release, ignore_errors=True)
         root.rename(KERNELS / release)
         root.mkdir()  # the temporary folder goes as a whole
     current.write_text(release + "\n")
+
+
+def _unpack_image(packed, image):
+    """Takes the kernel proper out of its self-extracting image.
+
+    QEMU starts it directly (PVH), which spares the emulated processor some seconds of
+    decompression and firmware at every boot.
+    """
+    data = packed.read_bytes()
+    start = data.find(b"\xfd7zXZ\x00")
+    kernel = b"" if start < 0 else lzma.LZMADecompressor().decompress(data[start:])
+    if kernel.startswith(b"\x7fELF"):
+        image.write_bytes(kernel)
+    else:
+        shutil.copy(packed, image)  # packed some other way: boots all the same, more slowly
 
 
 def _package():

@@ -90,9 +90,9 @@ class Lab:
                 raise
 
     def _boot(self):
-        begun = time.monotonic()
         self._kernel = kernel.get(self._say)
         self._accel = accel.choose(self._kernel, self._say)
+        begun = time.monotonic()
         self._say(f"booting {len(self.hosts)} hosts: Linux {self._kernel.release}, {self._accel}")
         self._start_wire()
         for host in self.hosts:

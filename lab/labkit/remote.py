@@ -77,10 +77,11 @@ class Running:
             reader.start()
 
     def _read(self, name, stream):
-        for line in stream:
-            with self._changed:
-                self._text[name] += line
-                self._changed.notify_all()
+        with stream:
+            for line in stream:
+                with self._changed:
+                    self._text[name] += line
+                    self._changed.notify_all()
         with self._changed:
             self._changed.notify_all()
 
