@@ -43,7 +43,6 @@ struct LocalEndpoint {
   std::uint32_t ifindex = 0;
 
   static constexpr std::size_t kMaxGids = 256;
-  bool operator==(const LocalEndpoint&) const = default;
 };
 using EndpointPtr = std::shared_ptr<const LocalEndpoint>;
 
@@ -85,7 +84,7 @@ class EndpointTable final : public ChangeObserver {
   };
   using Changed = std::unordered_map<EndpointUid, EndpointPtr>;
 
-  // REQUIRES of these two: mutex_ held.
+  void upsert(const EndpointView& view, Changed& changed);
   void remove(EndpointUid uid, Changed& changed);
   [[nodiscard]] EndpointPtr make(const EndpointView& view) const;
   void tell(const Changed& changed) const;

@@ -35,10 +35,9 @@ enum class VerbClass : std::uint8_t {
 // Where the call may be executed.
 enum class RunIn : std::uint8_t {
   kNowhere,  // refused
-  // The tenant's own call is let through. The only way when it pins the caller's memory or makes
-  // a descriptor in the caller's table.
-  kTenant,
-  kAgent,               // the agent executes it, or answers by itself
+  kTenant,   // only the caller's own context will do: it pins the caller's memory or makes
+             // a descriptor in the caller's table
+  kAgent,    // the agent executes it, or answers by itself
   kAgentOnSoftwareNic,  // rxe and siw pin nothing here: the agent. Other NICs: the tenant
 };
 

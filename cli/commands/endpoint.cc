@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/commands/add.h"
+#include "cli/directory.h"
+#include "cli/names.h"
+#include "cli/resources.h"
+#include "cli/table.h"
+#include "qmasq/v1/endpoint.grpc.pb.h"
+
+namespace qmasq::cli {
+namespace {
+
+using Stub = v1::EndpointService::Stub;
+
+struct Arguments {
+  std::string name;
+  std::string vpc;
+  std::optional<std::string> host;
+  std::vector<std::string> addresses;
+  std::optional<std::string> mac;
+  std::optional<std::string> description;
+  bool force = false;
+  MutationOptions mutation;
+  ListOptions list;
+};
+
+std::string state_text(const v1::EndpointStatus& status) {
+  switch (status.state()) {
+    case v1::EndpointStatus::BOUND:
+      return "bound";
+    case v1::EndpointStatus::DEGRADED:
+      return "degraded";
+    default:
+      return "unbound";
+  }
+}
+
+template <typename Endpoints>
+void print_table(const Shell& shell, const Endpoints& endpoints) {
+  Table table({"NAME", "HOST", "ADDRESSES", "MAC", "STATE", "PROGRAMS", "QPS", "MESSAGE"});
+  for (const v1::Endpoint& endpoint : endpoints) {
+    const v1::EndpointStatus& status = endpoint.status();
+    table.add({short_name(endpoint.name()), short_name(endpoint.host()),
+               join({endpoint.addresses().begin(), endpoint.addresses().end()}, ","),
+               endpoint.mac(), state_text(status), std::to_string(status.attachments()),
+               std::to_string(status.queue_pairs()), status.message()});
+  }
+  table.print(shell.console.out, shell.console.colour);
+}
+
+void print_one(const Shell& shell, const v1::Endpoint& endpoint) {
+  const v1::EndpointStatus& status = endpoint.status();
+  print_fields(
+      shell.console.out, shell.console.colour,
+      {{"Name", endpoint.name()},
+       {"Host", endpoint.host()},
+       {"Addresses", join({endpoint.addresses().begin(), endpoint.addresses().end()}, "\n")},
+       {"MAC", endpoint.mac()},
+       {"Description", endpoint.description()},
+       {"State", state_text(status)},
+       {"Message", status.message()},
+       {"Namespace", status.netns()},
+       {"Interface", status.interface()},
+       {"Observed addresses",
+        join({status.observed_addresses().begin(), status.observed_addresses().end()}, "\n")},
+       {"Programs", std::to_string(status.attachments())},
+       {"Queue pairs", std::to_string(status.queue_pairs())},
+       {"Reported", time_text(status.report_time())},
+       {"Created", time_text(endpoint.create_time())},
+       {"Updated", time_text(endpoint.update_time())},
+       {"Revision", std::to_string(endpoint.revision())},
+       {"Etag", endpoint.etag()}});
+}
+
+// Fields that were given, into the endpoint and into the paths of an update.
+Outcome<std::vector<std::string>> fill(const Arguments& args, v1::Endpoint& endpoint) {
+  std::vector<std::string> paths;
+  if (args.host) {
+    auto host = parse_host_reference(*args.host);
+    if (!host) return failed(host.error(), kExitUsage);
+    endpoint.set_host(host_name(*host));
+    paths.emplace_back("host");
+  }
+  if (!args.addresses.empty()) {
+    for (const std::string& address : args.addresses)
+      endpoint.add_addresses(address);
+    paths.emplace_back("addresses");
+  }
+  if (args.mac) {
+    endpoint.set_mac(*args.mac);
+    paths.emplace_back("mac");
+  }
+  if (args.description) {
+    endpoint.set_description(*args.description);
+    paths.emplace_back("description");
+  }
+  return paths;
+}
+
+// A name that a create or update has and the controller has not: the VPC, the endpoint or the host.
+tl::unexpected<Failure> suggest(const Server& server, const Failure& failure,
+                                const EndpointName& name, const std::string& host) {
+  return suggesting(failure, [&]() -> std::vector<std::string> {
+    auto known = [](const std::vector<std::string>& names, const std::string& one) {
+      return std::find(names.begin(), names.end(), one) != names.end();
+    };
+    auto vpcs = vpc_names(server);
+    if (!known(vpcs, name.vpc)) return near_matches(name.vpc, vpcs);
+    auto hosts = host_names(server);
+    if (!host.empty() && !known(hosts, host)) return near_matches(host, hosts);
+    return near_matches(name.vpc + "/" + name.endpoint, endpoint_names(server, vpc_name(name.vpc)));
+  });
+}
+
+Outcome<int> create(const Shell& shell, const Arguments& args) {
+  auto name = parse_endpoint(args.name);
+  if (!name) return failed(name.error(), kExitUsage);
+  v1::CreateEndpointRequest request;
+  QMASQ_TRY(fill(args, *request.mutable_endpoint()));
+  request.set_parent(vpc_name(name->vpc));
+  request.set_endpoint_id(name->endpoint);
+  request.set_validate_only(args.mutation.validate_only);
+  request.set_request_id(args.mutation.request_id);
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  auto made = server.call(stub, &Stub::CreateEndpoint, request);
+  if (!made) {
+    return suggest(server, made.error(), *name, short_name(request.endpoint().host()));
+  }
+  return finish<v1::Endpoint>(shell, server, args.mutation, *made, [&](const v1::Endpoint& one) {
+    print_table(shell, std::vector<v1::Endpoint>{one});
+  });
+}
+
+Outcome<int> list(const Shell& shell, const Arguments& args) {
+  v1::ListEndpointsRequest request;
+  request.set_parent("vpcs/-");
+  std::string vpc;
+  if (!args.vpc.empty()) {
+    auto id = parse_vpc_reference(args.vpc);
+    if (!id) return failed(id.error(), kExitUsage);
+    vpc = *id;
+    request.set_parent(vpc_name(vpc));
+  }
+  request.set_filter(args.list.filter);
+  request.set_page_size(args.list.page_size);
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  std::vector<v1::Endpoint> all;
+  auto pages =
+      each_page(server, stub, &Stub::ListEndpoints, request, [&](v1::ListEndpointsResponse& page) {
+        all.insert(all.end(), page.endpoints().begin(), page.endpoints().end());
+      });
+  if (!pages)
+    return suggesting(pages.error(), [&] { return near_matches(vpc, vpc_names(server)); });
+  if (shell.options.format != Format::kTable) {
+    print_document(shell.console.out, list_document("endpoints", all), shell.options.format);
+  } else if (all.empty()) {
+    shell.console.err << "no endpoints" << (vpc.empty() ? "" : " in VPC " + printable(vpc))
+                      << (args.list.filter.empty() ? "\n" : " match the filter\n");
+  } else {
+    print_table(shell, all);
+  }
+  return kExitOk;
+}
+
+Outcome<int> get(const Shell& shell, const Arguments& args) {
+  auto name = parse_endpoint(args.name);
+  if (!name) return failed(name.error(), kExitUsage);
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  v1::GetEndpointRequest request;
+  request.set_name(endpoint_name(*name));
+  auto endpoint = server.call(stub, &Stub::GetEndpoint, request);
+  if (!endpoint) return suggest(server, endpoint.error(), *name, "");
+  if (shell.options.format == Format::kTable) {
+    print_one(shell, *endpoint);
+  } else {
+    print_document(shell.console.out, to_document(*endpoint), shell.options.format);
+  }
+  return kExitOk;
+}
+
+Outcome<int> update(const Shell& shell, const Arguments& args) {
+  auto name = parse_endpoint(args.name);
+  if (!name) return failed(name.error(), kExitUsage);
+  v1::UpdateEndpointRequest request;
+  QMASQ_ASSIGN(auto paths, fill(args, *request.mutable_endpoint()));
+  if (paths.empty()) {
+    return failed(kExitUsage, "nothing to update: give --host, --address, --mac or --description");
+  }
+  for (const std::string& path : paths)
+    request.mutable_update_mask()->add_paths(path);
+  request.mutable_endpoint()->set_name(endpoint_name(*name));
+  request.mutable_endpoint()->set_etag(args.mutation.etag);
+  request.set_validate_only(args.mutation.validate_only);
+  request.set_request_id(args.mutation.request_id);
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  auto changed = server.call(stub, &Stub::UpdateEndpoint, request);
+  if (!changed) {
+    return suggest(server, changed.error(), *name, short_name(request.endpoint().host()));
+  }
+  return finish<v1::Endpoint>(shell, server, args.mutation, *changed, [&](const v1::Endpoint& one) {
+    print_table(shell, std::vector<v1::Endpoint>{one});
+  });
+}
+
+Outcome<int> remove(const Shell& shell, const Arguments& args) {
+  auto name = parse_endpoint(args.name);
+  if (!name) return failed(name.error(), kExitUsage);
+  v1::DeleteEndpointRequest request;
+  request.set_name(endpoint_name(*name));
+  request.set_etag(args.mutation.etag);
+  request.set_validate_only(args.mutation.validate_only);
+  request.set_request_id(args.mutation.request_id);
+  request.set_force(args.force);
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  auto answer = server.call(stub, &Stub::DeleteEndpoint, request);
+  if (!answer) return suggest(server, answer.error(), *name, "");
+  return finish_delete(shell, server, args.mutation, request.name(), answer->revision(), *answer);
+}
+
+CLI::App& add(CLI::App& group, Shell& shell, const std::string& name,
+              const std::string& description, const std::shared_ptr<Arguments>& args,
+              Outcome<int> (*action)(const Shell&, const Arguments&)) {
+  CLI::App& command = add_command(group, shell, name, description, args, action);
+  if (name != "list") {
+    command.add_option("name", args->name, "blue/a or vpcs/blue/endpoints/a")
+        ->required()
+        ->type_name("ENDPOINT");
+  }
+  add_output_option(command, shell.options);
+  add_controller_options(command, shell.options);
+  return command;
+}
+
+void add_field_options(CLI::App& command, Arguments& args) {
+  command.add_option("--host", args.host, "Host that it is on")->type_name("HOST");
+  command
+      .add_option("--address", args.addresses,
+                  "VPC address; several times, or with commas, in the order of the\nvirtual GID "
+                  "table from index 1 on")
+      ->allow_extra_args(false)
+      ->delimiter(',')
+      ->type_name("IP");
+  command.add_option("--mac", args.mac, "MAC address")->type_name("MAC");
+  command.add_option("--description", args.description, "For people")->type_name("TEXT");
+}
+
+}  // namespace
+
+void add_endpoint_commands(CLI::App& root, Shell& shell) {
+  CLI::App& group =
+      *root.add_subcommand("endpoint", "Endpoints: virtual RDMA NICs of a VPC, each on one host");
+  group.require_subcommand(1);
+  auto args = std::make_shared<Arguments>();
+
+  CLI::App& create_command = add(group, shell, "create", "Create an endpoint", args, create);
+  add_field_options(create_command, *args);
+  create_command.get_option("--host")->required();
+  create_command.get_option("--address")
+      ->description(
+          "VPC address; several times, or with commas, in the order of the\nvirtual GID table "
+          "from index 1 on [the lowest free one]");
+  create_command.get_option("--mac")->description("MAC address [made by the controller]");
+  add_mutation_options(create_command, args->mutation, /*with_etag=*/false);
+  create_command.footer(R"(
+Examples:
+  qmasq endpoint create blue/a --host hostA
+  qmasq endpoint create blue/b --host hostB --address 10.0.0.2 --wait)");
+
+  CLI::App& list_command = add(group, shell, "list", "List endpoints", args, list);
+  list_command.add_option("--vpc", args->vpc, "Only those of this VPC")->type_name("VPC");
+  add_list_options(list_command, args->list, "name, endpoint, host, address, mac");
+  list_command.footer(R"(
+Examples:
+  qmasq endpoint list --vpc blue
+  qmasq endpoint list --filter 'host=hosts/hostA' -o json)");
+
+  CLI::App& get_command = add(group, shell, "get", "Show one endpoint", args, get);
+  get_command.footer(R"(
+Example:
+  qmasq endpoint get blue/a)");
+
+  CLI::App& update_command =
+      add(group, shell, "update", "Change what is given, leave the rest", args, update);
+  add_field_options(update_command, *args);
+  update_command.get_option("--address")->description("VPC address; all of them, as they shall be");
+  add_mutation_options(update_command, args->mutation, /*with_etag=*/true);
+  update_command.footer(R"(
+Examples:
+  qmasq endpoint update blue/a --address 10.0.0.1,10.0.0.7 --wait
+  qmasq endpoint update blue/a --host hostB      (only while nothing is bound to it))");
+
+  CLI::App& delete_command = add(group, shell, "delete", "Delete an endpoint", args, remove);
+  delete_command.add_flag("--force", args->force,
+                          "Also while programs are attached; their connections are cut");
+  add_mutation_options(delete_command, args->mutation, /*with_etag=*/true);
+  delete_command.footer(R"(
+Example:
+  qmasq endpoint delete blue/a --wait)");
+}
+
+}  // namespace qmasq::cli

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/commands/add.h"
+#include "cli/directory.h"
+#include "cli/gid_text.h"
+#include "cli/names.h"
+#include "cli/resources.h"
+#include "cli/table.h"
+#include "qmasq/v1/host.grpc.pb.h"
+
+namespace qmasq::cli {
+namespace {
+
+using Stub = v1::HostService::Stub;
+
+struct Arguments {
+  std::string name;
+  std::optional<std::string> description;
+  MutationOptions mutation;
+  ListOptions list;
+};
+
+std::string state_text(const v1::HostStatus& status) {
+  switch (status.state()) {
+    case v1::HostStatus::ONLINE:
+      return "online";
+    case v1::HostStatus::OFFLINE:
+      return "offline";
+    default:
+      return "never joined";
+  }
+}
+
+// "12" when the host is up to date, "9 of 12" when it lags.
+std::string revision_text(const v1::HostStatus& status) {
+  if (status.applied_revision() >= status.current_revision()) {
+    return std::to_string(status.applied_revision());
+  }
+  return fmt::format("{} of {}", status.applied_revision(), status.current_revision());
+}
+
+std::string nic_text(const v1::Nic& nic) {
+  return nic.device() + (!nic.active() ? " (down)" : nic.primary_gid().empty() ? " (no GID)" : "");
+}
+
+template <typename Hosts>
+void print_table(const Shell& shell, const Hosts& hosts) {
+  Table table({"NAME", "STATE", "UNDERLAY", "NICS", "APPLIED", "AGENT", "DESCRIPTION"});
+  for (const v1::Host& host : hosts) {
+    std::vector<std::string> nics;
+    for (const v1::Nic& nic : host.nics())
+      nics.push_back(nic_text(nic));
+    table.add({short_name(host.name()), state_text(host.status()), host.underlay_address(),
+               join(nics, ","), revision_text(host.status()), host.status().agent_version(),
+               host.description()});
+  }
+  table.print(shell.console.out, shell.console.colour);
+}
+
+void print_one(const Shell& shell, const v1::Host& host) {
+  const v1::HostStatus& status = host.status();
+  std::vector<std::string> nics;
+  for (const v1::Nic& nic : host.nics()) {
+    nics.push_back(fmt::format(
+        "{}  driver {}, on {}, {}, GID {}, MTU {}, {:.1f} Gbit/s", nic.device(), nic.driver(),
+        nic.netdev().empty() ? "no interface" : nic.netdev(), nic.active() ? "active" : "down",
+        nic.primary_gid().empty() ? "none" : short_gid(nic.primary_gid()), nic.active_mtu(),
+        static_cast<double>(nic.rate_bps()) / 1e9));
+  }
+  std::string rejected =
+      status.rejected_revision() == 0
+          ? ""
+          : fmt::format("revision {}: {}", status.rejected_revision(), status.reject_reason());
+  print_fields(shell.console.out, shell.console.colour,
+               {{"Name", host.name()},
+                {"State", state_text(status)},
+                {"Description", host.description()},
+                {"Underlay address", host.underlay_address()},
+                {"NICs", join(nics, "\n")},
+                {"Applied revision", revision_text(status)},
+                {"Rejected", rejected},
+                {"Last heartbeat", time_text(status.last_heartbeat())},
+                {"Agent", status.agent_version()},
+                {"Kernel", status.kernel_release()},
+                {"Created", time_text(host.create_time())},
+                {"Etag", host.etag()}});
+}
+
+tl::unexpected<Failure> suggest(const Server& server, const Failure& failure,
+                                const std::string& id) {
+  return suggesting(failure, [&] { return near_matches(id, host_names(server)); });
+}
+
+Outcome<int> create(const Shell& shell, const Arguments& args) {
+  auto id = parse_host_reference(args.name);
+  if (!id) return failed(id.error(), kExitUsage);
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  v1::CreateHostRequest request;
+  request.set_host_id(*id);
+  request.mutable_host()->set_description(args.description.value_or(""));
+  request.set_validate_only(args.mutation.validate_only);
+  request.set_request_id(args.mutation.request_id);
+  QMASQ_ASSIGN(v1::Host made, server.call(stub, &Stub::CreateHost, request));
+  return finish<v1::Host>(shell, server, args.mutation, made, [&](const v1::Host& host) {
+    print_table(shell, std::vector<v1::Host>{host});
+  });
+}
+
+Outcome<int> list(const Shell& shell, const Arguments& args) {
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  v1::ListHostsRequest request;
+  request.set_filter(args.list.filter);
+  request.set_page_size(args.list.page_size);
+  std::vector<v1::Host> all;
+  QMASQ_TRY(each_page(server, stub, &Stub::ListHosts, request, [&](v1::ListHostsResponse& page) {
+    all.insert(all.end(), page.hosts().begin(), page.hosts().end());
+  }));
+  if (shell.options.format != Format::kTable) {
+    print_document(shell.console.out, list_document("hosts", all), shell.options.format);
+  } else if (all.empty()) {
+    shell.console.err << (args.list.filter.empty()
+                              ? "no hosts: start qmasq-vbond on one, and it joins\n"
+                              : "no hosts match the filter\n");
+  } else {
+    print_table(shell, all);
+  }
+  return kExitOk;
+}
+
+Outcome<int> get(const Shell& shell, const Arguments& args) {
+  auto id = parse_host_reference(args.name);
+  if (!id) return failed(id.error(), kExitUsage);
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  v1::GetHostRequest request;
+  request.set_name(host_name(*id));
+  auto host = server.call(stub, &Stub::GetHost, request);
+  if (!host) return suggest(server, host.error(), *id);
+  if (shell.options.format == Format::kTable) {
+    print_one(shell, *host);
+  } else {
+    print_document(shell.console.out, to_document(*host), shell.options.format);
+  }
+  return kExitOk;
+}
+
+Outcome<int> update(const Shell& shell, const Arguments& args) {
+  auto id = parse_host_reference(args.name);
+  if (!id) return failed(id.error(), kExitUsage);
+  if (!args.description) return failed(kExitUsage, "nothing to update: give --description");
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  v1::UpdateHostRequest request;
+  request.mutable_host()->set_name(host_name(*id));
+  request.mutable_host()->set_description(*args.description);
+  request.mutable_host()->set_etag(args.mutation.etag);
+  request.mutable_update_mask()->add_paths("description");
+  request.set_validate_only(args.mutation.validate_only);
+  request.set_request_id(args.mutation.request_id);
+  auto changed = server.call(stub, &Stub::UpdateHost, request);
+  if (!changed) return suggest(server, changed.error(), *id);
+  return finish<v1::Host>(shell, server, args.mutation, *changed, [&](const v1::Host& host) {
+    print_table(shell, std::vector<v1::Host>{host});
+  });
+}
+
+Outcome<int> remove(const Shell& shell, const Arguments& args) {
+  auto id = parse_host_reference(args.name);
+  if (!id) return failed(id.error(), kExitUsage);
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  v1::DeleteHostRequest request;
+  request.set_name(host_name(*id));
+  request.set_etag(args.mutation.etag);
+  request.set_validate_only(args.mutation.validate_only);
+  request.set_request_id(args.mutation.request_id);
+  auto answer = server.call(stub, &Stub::DeleteHost, request);
+  if (!answer) return suggest(server, answer.error(), *id);
+  return finish_delete(shell, server, args.mutation, request.name(), answer->revision(), *answer);
+}
+
+CLI::App& add(CLI::App& group, Shell& shell, const std::string& name,
+              const std::string& description, const std::shared_ptr<Arguments>& args,
+              Outcome<int> (*action)(const Shell&, const Arguments&)) {
+  CLI::App& command = add_command(group, shell, name, description, args, action);
+  if (name != "list") {
+    command.add_option("name", args->name, "hostA or hosts/hostA")->required()->type_name("HOST");
+  }
+  add_output_option(command, shell.options);
+  add_controller_options(command, shell.options);
+  return command;
+}
+
+void add_description(CLI::App& command, Arguments& args) {
+  command.add_option("--description", args.description, "For people")->type_name("TEXT");
+}
+
+}  // namespace
+
+void add_host_commands(CLI::App& root, Shell& shell) {
+  CLI::App& group = *root.add_subcommand("host", "Hosts: machines with an agent");
+  group.require_subcommand(1);
+  auto args = std::make_shared<Arguments>();
+
+  CLI::App& create_command = add(
+      group, shell, "create", "Announce a host; its agent would create it as well", args, create);
+  add_description(create_command, *args);
+  add_mutation_options(create_command, args->mutation, /*with_etag=*/false);
+  create_command.footer(R"(
+Example:
+  qmasq host create hostA --description "Rack 4")");
+
+  CLI::App& list_command = add(group, shell, "list", "List the hosts", args, list);
+  add_list_options(list_command, args->list, "name, state (online, offline, never_joined)");
+  list_command.footer(R"(
+Examples:
+  qmasq host list
+  qmasq host list --filter state=offline)");
+
+  CLI::App& get_command = add(group, shell, "get", "Show one host with its NICs", args, get);
+  get_command.footer(R"(
+Example:
+  qmasq host get hostA)");
+
+  CLI::App& update_command = add(group, shell, "update", "Change the description", args, update);
+  add_description(update_command, *args);
+  add_mutation_options(update_command, args->mutation, /*with_etag=*/true);
+  update_command.footer(R"(
+Example:
+  qmasq host update hostA --description "Rack 5")");
+
+  CLI::App& delete_command = add(
+      group, shell, "delete", "Forget a host that is offline and has no endpoints", args, remove);
+  add_mutation_options(delete_command, args->mutation, /*with_etag=*/true);
+  delete_command.footer(R"(
+Example:
+  qmasq host delete hostA)");
+}
+
+}  // namespace qmasq::cli

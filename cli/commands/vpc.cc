@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/commands/add.h"
+#include "cli/directory.h"
+#include "cli/names.h"
+#include "cli/resources.h"
+#include "cli/table.h"
+#include "qmasq/v1/vpc.grpc.pb.h"
+
+namespace qmasq::cli {
+namespace {
+
+using Stub = v1::VpcService::Stub;
+
+struct Arguments {
+  std::string name;
+  std::vector<std::string> ranges;
+  std::optional<std::uint32_t> vni;
+  std::optional<std::uint32_t> mtu;
+  std::optional<std::string> description;
+  MutationOptions mutation;
+  ListOptions list;
+};
+
+template <typename Vpcs>
+void print_table(const Shell& shell, const Vpcs& vpcs) {
+  Table table({"NAME", "VNI", "RANGES", "MTU", "DESCRIPTION"});
+  for (const v1::Vpc& vpc : vpcs) {
+    table.add({short_name(vpc.name()), std::to_string(vpc.vni()),
+               join({vpc.ranges().begin(), vpc.ranges().end()}, ","),
+               vpc.mtu() == 0 ? "auto" : std::to_string(vpc.mtu()), vpc.description()});
+  }
+  table.print(shell.console.out, shell.console.colour);
+}
+
+void print_one(const Shell& shell, const v1::Vpc& vpc) {
+  print_fields(shell.console.out, shell.console.colour,
+               {{"Name", vpc.name()},
+                {"VNI", std::to_string(vpc.vni())},
+                {"Ranges", join({vpc.ranges().begin(), vpc.ranges().end()}, "\n")},
+                {"MTU", vpc.mtu() == 0 ? "auto" : std::to_string(vpc.mtu())},
+                {"Description", vpc.description()},
+                {"Created", time_text(vpc.create_time())},
+                {"Updated", time_text(vpc.update_time())},
+                {"Revision", std::to_string(vpc.revision())},
+                {"Etag", vpc.etag()}});
+}
+
+void fill(const Arguments& args, v1::Vpc& vpc) {
+  for (const std::string& range : args.ranges)
+    vpc.add_ranges(range);
+  if (args.vni) vpc.set_vni(*args.vni);
+  if (args.mtu) vpc.set_mtu(*args.mtu);
+  if (args.description) vpc.set_description(*args.description);
+}
+
+tl::unexpected<Failure> suggest(const Server& server, const Failure& failure,
+                                const std::string& id) {
+  return suggesting(failure, [&] { return near_matches(id, vpc_names(server)); });
+}
+
+Outcome<int> create(const Shell& shell, const Arguments& args) {
+  auto id = parse_vpc_reference(args.name);
+  if (!id) return failed(id.error(), kExitUsage);
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  v1::CreateVpcRequest request;
+  request.set_vpc_id(*id);
+  fill(args, *request.mutable_vpc());
+  request.set_validate_only(args.mutation.validate_only);
+  request.set_request_id(args.mutation.request_id);
+  QMASQ_ASSIGN(v1::Vpc made, server.call(stub, &Stub::CreateVpc, request));
+  return finish<v1::Vpc>(shell, server, args.mutation, made, [&](const v1::Vpc& vpc) {
+    print_table(shell, std::vector<v1::Vpc>{vpc});
+  });
+}
+
+Outcome<int> list(const Shell& shell, const Arguments& args) {
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  v1::ListVpcsRequest request;
+  request.set_filter(args.list.filter);
+  request.set_page_size(args.list.page_size);
+  std::vector<v1::Vpc> all;
+  QMASQ_TRY(each_page(server, stub, &Stub::ListVpcs, request, [&](v1::ListVpcsResponse& page) {
+    all.insert(all.end(), page.vpcs().begin(), page.vpcs().end());
+  }));
+  if (shell.options.format != Format::kTable) {
+    print_document(shell.console.out, list_document("vpcs", all), shell.options.format);
+  } else if (all.empty()) {
+    shell.console.err << (args.list.filter.empty() ? "no VPCs\n" : "no VPCs match the filter\n");
+  } else {
+    print_table(shell, all);
+  }
+  return kExitOk;
+}
+
+Outcome<int> get(const Shell& shell, const Arguments& args) {
+  auto id = parse_vpc_reference(args.name);
+  if (!id) return failed(id.error(), kExitUsage);
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  v1::GetVpcRequest request;
+  request.set_name(vpc_name(*id));
+  auto vpc = server.call(stub, &Stub::GetVpc, request);
+  if (!vpc) return suggest(server, vpc.error(), *id);
+  if (shell.options.format == Format::kTable) {
+    print_one(shell, *vpc);
+  } else {
+    print_document(shell.console.out, to_document(*vpc), shell.options.format);
+  }
+  return kExitOk;
+}
+
+Outcome<int> update(const Shell& shell, const Arguments& args) {
+  auto id = parse_vpc_reference(args.name);
+  if (!id) return failed(id.error(), kExitUsage);
+  v1::UpdateVpcRequest request;
+  fill(args, *request.mutable_vpc());
+  if (!args.ranges.empty()) request.mutable_update_mask()->add_paths("ranges");
+  if (args.mtu) request.mutable_update_mask()->add_paths("mtu");
+  if (args.description) request.mutable_update_mask()->add_paths("description");
+  if (request.update_mask().paths().empty()) {
+    return failed(kExitUsage, "nothing to update: give --range, --mtu or --description");
+  }
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  request.mutable_vpc()->set_name(vpc_name(*id));
+  request.mutable_vpc()->set_etag(args.mutation.etag);
+  request.set_validate_only(args.mutation.validate_only);
+  request.set_request_id(args.mutation.request_id);
+  auto vpc = server.call(stub, &Stub::UpdateVpc, request);
+  if (!vpc) return suggest(server, vpc.error(), *id);
+  return finish<v1::Vpc>(shell, server, args.mutation, *vpc, [&](const v1::Vpc& changed) {
+    print_table(shell, std::vector<v1::Vpc>{changed});
+  });
+}
+
+Outcome<int> remove(const Shell& shell, const Arguments& args) {
+  auto id = parse_vpc_reference(args.name);
+  if (!id) return failed(id.error(), kExitUsage);
+  QMASQ_ASSIGN(Server server, Server::controller(shell.options));
+  Stub stub(server.channel());
+  v1::DeleteVpcRequest request;
+  request.set_name(vpc_name(*id));
+  request.set_etag(args.mutation.etag);
+  request.set_validate_only(args.mutation.validate_only);
+  request.set_request_id(args.mutation.request_id);
+  auto answer = server.call(stub, &Stub::DeleteVpc, request);
+  if (!answer) return suggest(server, answer.error(), *id);
+  return finish_delete(shell, server, args.mutation, request.name(), answer->revision(), *answer);
+}
+
+CLI::App& add(CLI::App& group, Shell& shell, const std::string& name,
+              const std::string& description, const std::shared_ptr<Arguments>& args,
+              Outcome<int> (*action)(const Shell&, const Arguments&)) {
+  CLI::App& command = add_command(group, shell, name, description, args, action);
+  if (name != "list") {
+    command.add_option("name", args->name, "blue or vpcs/blue")->required()->type_name("VPC");
+  }
+  add_output_option(command, shell.options);
+  add_controller_options(command, shell.options);
+  return command;
+}
+
+void add_field_options(CLI::App& command, Arguments& args) {
+  command
+      .add_option("--range", args.ranges,
+                  "Address range; several times, or with commas, for more than one")
+      ->allow_extra_args(false)
+      ->delimiter(',')
+      ->type_name("CIDR");
+  command
+      .add_option("--mtu", args.mtu,
+                  "MTU of the tenants' interfaces, bytes, 1280 to 9000;\n"
+                  "0: as much as the underlay of each host carries")
+      ->type_name("BYTES");
+  command.add_option("--description", args.description, "For people")->type_name("TEXT");
+}
+
+}  // namespace
+
+void add_vpc_commands(CLI::App& root, Shell& shell) {
+  CLI::App& group = *root.add_subcommand("vpc", "Virtual private clouds: tenants' address spaces");
+  group.require_subcommand(1);
+  auto args = std::make_shared<Arguments>();
+
+  CLI::App& create_command = add(group, shell, "create", "Create a VPC", args, create);
+  add_field_options(create_command, *args);
+  create_command.get_option("--range")->required();
+  create_command
+      .add_option("--vni", args->vni, "VXLAN network identifier [the lowest free from 4096 up]")
+      ->type_name("N");
+  add_mutation_options(create_command, args->mutation, /*with_etag=*/false);
+  create_command.footer(R"(
+Examples:
+  qmasq vpc create blue --range 10.0.0.0/24
+  qmasq vpc create red --range 10.0.0.0/24 --range fd00:1::/64 --vni 5000 --mtu 1400)");
+
+  CLI::App& list_command = add(group, shell, "list", "List the VPCs", args, list);
+  add_list_options(list_command, args->list, "name, vni");
+  list_command.footer(R"(
+Examples:
+  qmasq vpc list
+  qmasq vpc list --filter 'name=vpcs/b*' -o json)");
+
+  CLI::App& get_command = add(group, shell, "get", "Show one VPC", args, get);
+  get_command.footer(R"(
+Example:
+  qmasq vpc get blue -o yaml)");
+
+  CLI::App& update_command =
+      add(group, shell, "update", "Change what is given, leave the rest", args, update);
+  add_field_options(update_command, *args);
+  update_command.get_option("--range")->description("Address range; all of them, as they shall be");
+  add_mutation_options(update_command, args->mutation, /*with_etag=*/true);
+  update_command.footer(R"(
+Examples:
+  qmasq vpc update blue --range 10.0.0.0/24 --range 10.0.1.0/24 --wait
+  qmasq vpc update blue --description "Training cluster")");
+
+  CLI::App& delete_command =
+      add(group, shell, "delete", "Delete a VPC without endpoints", args, remove);
+  add_mutation_options(delete_command, args->mutation, /*with_etag=*/true);
+  delete_command.footer(R"(
+Example:
+  qmasq vpc delete blue)");
+}
+
+}  // namespace qmasq::cli
