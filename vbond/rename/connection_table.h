@@ -92,6 +92,12 @@ class ConnectionTable {
   std::vector<Connection> remove_context(std::uint64_t context);
 
   [[nodiscard]] std::optional<Connection> find(QpKey key) const;
+  // Zeros when there is no such record.
+  struct Qpns {
+    Qpn qpn;
+    Qpn peer_qpn;
+  };
+  [[nodiscard]] Qpns qpns(QpKey key) const;
   // Those of an endpoint of this host, and those whose peer an endpoint is: what a change of rules
   // or addresses has to look at again.
   [[nodiscard]] std::vector<QpKey> of_endpoint(EndpointUid endpoint) const;

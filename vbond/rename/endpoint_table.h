@@ -43,6 +43,7 @@ struct LocalEndpoint {
   std::uint32_t ifindex = 0;
 
   static constexpr std::size_t kMaxGids = 256;
+  bool operator==(const LocalEndpoint&) const = default;
 };
 using EndpointPtr = std::shared_ptr<const LocalEndpoint>;
 
@@ -84,7 +85,7 @@ class EndpointTable final : public ChangeObserver {
   };
   using Changed = std::unordered_map<EndpointUid, EndpointPtr>;
 
-  void upsert(const EndpointView& view, Changed& changed);
+  // REQUIRES of these two: mutex_ held.
   void remove(EndpointUid uid, Changed& changed);
   [[nodiscard]] EndpointPtr make(const EndpointView& view) const;
   void tell(const Changed& changed) const;

@@ -19,14 +19,13 @@ namespace qmasq::vbond {
 struct Peer {
   EndpointUid endpoint;
   HostUid host;
-  Gid physical;
+  Gid physical;  // zero: its host has no NIC with a GID of the family we send from
 };
 
 // Why nobody is.
 enum class NoPeer {
   kNoVpc,      // no VPC has that VNI here
   kNoAddress,  // no endpoint of the VPC has the address
-  kNoNic,      // its host has no NIC with a GID of the family we send from
 };
 
 // The local end of the question: what the peer's NIC is chosen by.
@@ -44,7 +43,9 @@ struct PeerInfo {
 };
 
 // (VNI, virtual GID) -> peer, for every VPC that the agent holds: 1M entries at up to 150 bytes
-// each (memory_bytes), all of names and what removal needs included.
+// each (memory_bytes), all of names and what removal needs included. Besides its VPC addresses an
+// endpoint is found by the link-local GID of its virtual MAC, index 0 of its table, which is not
+// counted as an entry.
 //
 // Threads: apply() and check() from one thread at a time; all else from any number of threads,
 // while apply() runs. A reader takes one of several shared locks and no other memory of common use,
@@ -81,7 +82,7 @@ class PeerMap final : public ChangeObserver {
                                               std::size_t limit) const;
 
   struct Size {
-    std::size_t entries = 0;  // (VNI, GID) pairs
+    std::size_t entries = 0;  // (VNI, VPC address) pairs
     std::size_t endpoints = 0;
     std::size_t vpcs = 0;
     std::size_t hosts = 0;

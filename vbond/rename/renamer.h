@@ -19,7 +19,9 @@ namespace qmasq::vbond {
 
 class EndpointTable;
 class EventLog;
+enum class EventType;
 class NicTable;
+struct Nic;
 class PeerMap;
 class RenameMetrics;
 class SyncState;
@@ -95,11 +97,13 @@ class Renamer {
   void context_closed(const ContextInfo& context);
 
  private:
-  [[nodiscard]] Verdict<ModifyPlan> decide(const ContextInfo& context, uverbs::ModifyQp& command);
-  [[nodiscard]] Verdict<Path> find_path(const ContextInfo& context, const uverbs::ModifyQp& command,
-                                        const std::optional<Connection>& connection) const;
+  [[nodiscard]] Verdict<ModifyPlan> decide(const ContextInfo& context,
+                                           uverbs::ModifyQp& command) const;
+  [[nodiscard]] Verdict<Path> find_path(const ContextInfo& context, const Nic& nic,
+                                        const uverbs::ModifyQp& command) const;
   void report_refusal(const ContextInfo& context, const char* verb, const Refusal& refusal);
-  void report(const Connection& connection, bool connected, std::string reason);
+  void report(const Connection& connection, EventType type, std::string reason);
+  void show();
   [[nodiscard]] Connection new_connection(const ContextInfo& context, QpKey key) const;
 
   const Parts parts_;

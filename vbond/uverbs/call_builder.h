@@ -16,7 +16,7 @@
 // A call that the agent executes (or answers) itself, in buffers of its own.
 //
 // For a tenant's call:
-//   QMASQ: auto built = CallBuilder::from_call(call, *verb);   checks, lays out
+//   auto built = CallBuilder::from_call(call, *verb);             checks, lays out
 //   for (auto& in : built->inputs())  read in.bytes.size() bytes at in.address of the tenant
 //   for (auto& fd : built->fds())     set_fd(fd.attr_id, the agent's descriptor of the same file)
 //   judge and change in(...), then    ioctl(fd, kVerbsIoctl, built->seal()->data())
@@ -109,6 +109,9 @@ class CallBuilder {
     std::uint16_t len = 0;
     std::uint32_t offset = 0;   // of the payload in the arena, when not inline
     std::uint32_t written = 0;  // bytes of an output that go back
+    bool from_tenant = false;
+    bool mandatory = false;
+    bool copy_in = false;  // payload still in the tenant's memory
     bool fd_pending = false;
     std::uint64_t tenant_address = 0;
   };
@@ -129,8 +132,8 @@ class CallBuilder {
   bool on_heap_ = false;
   // Header and attributes as the kernel gets them; slot i is attribute i.
   std::array<std::byte, kHeaderSize + kMaxBuilderAttrs * kAttrSize> header_;
-  std::array<std::byte, kSmallArena> small_;  // payloads of ordinary calls
-  std::vector<std::byte> heap_;               // payloads once they outgrow it
+  alignas(8) std::array<std::byte, kSmallArena> small_;  // payloads of ordinary calls
+  std::vector<std::byte> heap_;                          // payloads once they outgrow it
 };
 
 }  // namespace qmasq::vbond::uverbs

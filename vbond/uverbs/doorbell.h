@@ -24,11 +24,12 @@ struct Doorbell {
 };
 inline constexpr std::size_t kDoorbellRespSize = 4;  // struct ib_uverbs_post_send_resp: bad_wr
 
-// `bytes`: what was written, copied once, the whole of it. Anything but an empty POST_SEND is
-// refused. Errors as ib_uverbs_write() and ib_uverbs_post_send() give them: EINVAL length, in_words
-// or wqe_size wrong, ENOSPC too short for the command, EOPNOTSUPP another command or one with work
-// requests.
-[[nodiscard]] ErrnoOr<Doorbell> decode_doorbell(std::span<const std::byte> bytes);
+// `count`: the length that the tenant gave to write(). `bytes`: the first kDoorbellSize bytes of
+// it, or all when there are fewer, copied once. Anything but an empty POST_SEND is refused. Errors
+// as ib_uverbs_write() and ib_uverbs_post_send() give them: EINVAL length, in_words or wqe_size
+// wrong, ENOSPC too short for the command, EOPNOTSUPP another command or one with work requests.
+[[nodiscard]] ErrnoOr<Doorbell> decode_doorbell(std::span<const std::byte> bytes,
+                                                std::size_t count);
 
 // The bytes that a tenant writes. For tests.
 [[nodiscard]] bool encode_doorbell(const Doorbell& in, std::span<std::byte> out);

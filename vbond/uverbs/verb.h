@@ -35,9 +35,10 @@ enum class VerbClass : std::uint8_t {
 // Where the call may be executed.
 enum class RunIn : std::uint8_t {
   kNowhere,  // refused
-  kTenant,   // only the caller's own context will do: it pins the caller's memory or makes
-             // a descriptor in the caller's table
-  kAgent,    // the agent executes it, or answers by itself
+  // The tenant's own call is let through. The only way when it pins the caller's memory or makes
+  // a descriptor in the caller's table.
+  kTenant,
+  kAgent,               // the agent executes it, or answers by itself
   kAgentOnSoftwareNic,  // rxe and siw pin nothing here: the agent. Other NICs: the tenant
 };
 

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/net_types.h"
+
+// The controller's resources as values, without protobuf and SQL. What each field means stands in
+// schema/proto; ids are the last part of a resource name. Once stored a value never changes: a
+// change makes a new one, so pointers may be shared between threads.
+namespace qmasq::controller {
+
+using TimePoint = std::chrono::system_clock::time_point;
+
+struct Vpc {
+  VpcUid uid;
+  std::string id;
+  Vni vni;
+  std::vector<IpPrefix> ranges;
+  std::uint32_t mtu = 0;  // bytes; 0: from the underlay
+  std::string description;
+  std::uint64_t version = 0;  // counts changes of this object; the etag is made of it
+  Revision revision;
+  TimePoint create_time;
+  TimePoint update_time;
+};
+
+struct Endpoint {
+  EndpointUid uid;
+  VpcUid vpc;
+  std::string vpc_id;
+  std::string id;
+  HostUid host;
+  std::string host_id;
+  std::vector<IpAddress> addresses;
+  Mac mac;
+  std::string description;
+  std::uint64_t version = 0;
+  Revision revision;
+  TimePoint create_time;
+  TimePoint update_time;
+};
+
+enum class GidType : std::uint8_t { kUnspecified = 0, kIbRoceV1 = 1, kRoceV2 = 2 };
+
+struct PhysicalGid {
+  std::uint32_t index = 0;
+  Gid gid;
+  GidType type = GidType::kUnspecified;
+  bool operator==(const PhysicalGid&) const = default;
+};
+
+struct Nic {
+  std::string device;
+  std::uint32_t port = 0;
+  std::string netdev;
+  std::string driver;
+  bool active = false;
+  std::uint32_t active_mtu = 0;  // bytes
+  std::uint64_t rate_bps = 0;
+  std::vector<PhysicalGid> gids;
+  Gid primary_gid;  // zero: none
+  bool operator==(const Nic&) const = default;
+};
+
+struct Host {
+  HostUid uid;
+  std::string id;
+  std::string description;
+  IpAddress underlay;  // all zero: not reported
+  std::vector<Nic> nics;
+  bool joined = false;  // an agent was here at least once
+  std::string agent_version;
+  std::string kernel_release;
+  std::uint64_t version = 0;
+  Revision revision;  // of the last change that other hosts must know
+  TimePoint create_time;
+  TimePoint update_time;
+};
+
+using VpcPtr = std::shared_ptr<const Vpc>;
+using EndpointPtr = std::shared_ptr<const Endpoint>;
+using HostPtr = std::shared_ptr<const Host>;
+
+// A change of one object. Created: no `before`; removed: no `after`.
+template <typename T>
+struct Changed {
+  std::shared_ptr<const T> before;
+  std::shared_ptr<const T> after;
+};
+
+// What one transaction did.
+struct Commit {
+  Revision revision;  // newest after it; the same as before it when only quiet changes were made
+  std::vector<Changed<Vpc>> vpcs;
+  std::vector<Changed<Endpoint>> endpoints;
+  std::vector<Changed<Host>> hosts;
+};
+
+enum class Kind : std::uint8_t { kVpc = 1, kEndpoint = 2, kHost = 3 };
+enum class Op : std::uint8_t { kCreate = 1, kUpdate = 2, kDelete = 3 };
+
+// A line of the revision log.
+struct LogEntry {
+  Revision revision;
+  Kind kind = Kind::kVpc;
+  Op op = Op::kCreate;
+  std::uint64_t uid = 0;
+  VpcUid vpc;             // of a VPC or an endpoint
+  HostUid host;           // of an endpoint after the change, of a host
+  HostUid previous_host;  // of an endpoint before the change
+  bool operator==(const LogEntry&) const = default;
+};
+
+}  // namespace qmasq::controller

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# cmake -DFILES=a;b -DOUTPUT=x.cc -P this: writes the migrations as string literals. Their numbers
+# must be 1, 2, 3, ... without a gap: the number is the database's version after it.
+set(text "// Generated from schema/sql.\n#include \"controller/store/sqlite/migrate.h\"\n\n")
+string(APPEND text "namespace qmasq::controller::sqlite {\n\n")
+string(APPEND text "std::span<const Migration> embedded_migrations() {\n")
+string(APPEND text "  static constexpr Migration kAll[] = {\n")
+set(expected 1)
+foreach(file IN LISTS FILES)
+  get_filename_component(name ${file} NAME_WE)
+  string(SUBSTRING ${name} 0 4 number)
+  string(REGEX REPLACE "^0+" "" number ${number})
+  if(NOT number EQUAL expected)
+    message(FATAL_ERROR "${file}: expected migration number ${expected}")
+  endif()
+  math(EXPR expected "${expected} + 1")
+  file(READ ${file} sql)
+  string(APPEND text "      {${number}, \"${name}\", R\"qmasqsql(${sql})qmasqsql\"},\n")
+endforeach()
+string(APPEND text "  };\n  return kAll;\n}\n\n}  // namespace qmasq::controller::sqlite\n")
+file(WRITE ${OUTPUT} "${text}")

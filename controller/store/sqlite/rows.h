@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "controller/model/types.h"
+#include "controller/store/sqlite/connection.h"
+
+// Objects to rows and back. Selects end in the condition they are given; a row that does not read
+// back is kInternal: the file is damaged.
+namespace qmasq::controller::sqlite {
+
+#define QMASQ_VPC_COLUMNS \
+  "SELECT uid, id, vni, mtu, description, version, revision, create_time, update_time FROM vpcs "
+#define QMASQ_ENDPOINT_COLUMNS                                                                  \
+  "SELECT e.uid, e.vpc_uid, v.id, e.id, e.host_uid, h.id, e.mac, e.description, e.version, "    \
+  "e.revision, e.create_time, e.update_time FROM endpoints e JOIN vpcs v ON v.uid = e.vpc_uid " \
+  "JOIN hosts h ON h.uid = e.host_uid "
+#define QMASQ_HOST_COLUMNS                                                                  \
+  "SELECT uid, id, description, underlay, joined, agent_version, kernel_release, version, " \
+  "revision, create_time, update_time FROM hosts "
+
+// All rows of a bound select that starts with the columns above, with what hangs on them.
+[[nodiscard]] Result<std::vector<VpcPtr>> read_vpcs(Connection& connection, Query query);
+[[nodiscard]] Result<std::vector<EndpointPtr>> read_endpoints(Connection& connection, Query query);
+[[nodiscard]] Result<std::vector<HostPtr>> read_hosts(Connection& connection, Query query);
+[[nodiscard]] Result<std::vector<LogEntry>> read_log(Query query);
+
+[[nodiscard]] Status write_vpc(Connection& connection, const Vpc& vpc, const Vpc* before);
+[[nodiscard]] Status write_endpoint(Connection& connection, const Endpoint& endpoint,
+                                    const Endpoint* before);
+[[nodiscard]] Status write_host(Connection& connection, const Host& host, const Host* before);
+[[nodiscard]] Status write_log(Connection& connection, const LogEntry& entry, int sequence,
+                               TimePoint time);
+
+[[nodiscard]] std::int64_t to_micros(TimePoint time);
+
+}  // namespace qmasq::controller::sqlite

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "controller/store/sqlite/connection.h"
+#include "controller/store/store.h"
+
+namespace qmasq::controller::sqlite {
+
+// Answered requests live so long.
+inline constexpr std::chrono::hours kRequestLife{24};
+
+// Both kinds of view on one connection inside a transaction that SqliteStore opened. Reads are
+// given out through WriteView too; a read connection refuses writes (query_only).
+class SqliteView final : public WriteView {
+ public:
+  // `now` stamps what is written; `base` is the revision that a write starts from.
+  SqliteView(Connection& connection, TimePoint now, Revision base)
+      : connection_(connection), now_(now), base_(base) {}
+
+  Result<Revision> revision() override;
+  Result<VpcPtr> find_vpc(std::string_view id) override;
+  Result<VpcPtr> get_vpc(VpcUid uid) override;
+  Result<VpcPtr> vni_owner(Vni vni) override;
+  Result<std::vector<VpcPtr>> list_vpcs(const ListQuery& query) override;
+  Result<EndpointPtr> find_endpoint(VpcUid vpc, std::string_view id) override;
+  Result<EndpointPtr> get_endpoint(EndpointUid uid) override;
+  Result<EndpointPtr> address_owner(VpcUid vpc, const IpAddress& address) override;
+  Result<EndpointPtr> mac_owner(VpcUid vpc, const Mac& mac) override;
+  Result<std::optional<AddressUse>> first_address(VpcUid vpc, const IpAddress& first,
+                                                  const IpAddress& last) override;
+  Result<std::vector<EndpointPtr>> list_endpoints(const EndpointQuery& query) override;
+  Result<HostPtr> find_host(std::string_view id) override;
+  Result<HostPtr> get_host(HostUid uid) override;
+  Result<std::vector<HostPtr>> list_hosts(const ListQuery& query) override;
+  Result<std::vector<LogEntry>> log(Revision after, std::size_t limit) override;
+
+  Result<std::uint64_t> new_uid() override;
+  Result<VpcPtr> put(Vpc vpc) override;
+  Result<EndpointPtr> put(Endpoint endpoint) override;
+  Result<HostPtr> put(Host host, bool logged) override;
+  Status remove(const VpcPtr& vpc) override;
+  Status remove(const EndpointPtr& endpoint) override;
+  Status remove(const HostPtr& host) override;
+  Result<std::optional<RequestRecord>> find_request(std::string_view id) override;
+  Status put_request(const RequestRecord& record) override;
+
+  // Writes what belongs to the transaction as a whole. Called once, after the function.
+  Status finish();
+  [[nodiscard]] Commit take_commit() { return std::move(commit_); }
+  [[nodiscard]] bool changed_anything() const { return changed_; }
+
+ private:
+  // The revision that this transaction makes.
+  [[nodiscard]] Revision next() const { return Revision{base_.value + 1}; }
+  Status log_change(LogEntry entry);
+  Status delete_row(const char* sql, std::uint64_t uid, std::string_view what);
+  Result<std::vector<EndpointPtr>> endpoints_in(VpcUid vpc, const std::string& after,
+                                                std::size_t limit);
+
+  Connection& connection_;
+  const TimePoint now_;
+  const Revision base_;
+  int logged_ = 0;
+  bool changed_ = false;
+  Commit commit_;
+};
+
+}  // namespace qmasq::controller::sqlite

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "controller/store/sqlite/migrate.h"
+#include "controller/store/sqlite/sqlite_store.h"
+#include "tests/support/manual_clock.h"
+#include "tests/support/temp_dir.h"
+#include "tests/unit/controller/store_support.h"
+
+namespace qmasq::controller::sqlite {
+namespace {
+
+using ::testing::HasSubstr;
+
+class MigrateTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<Connection> connect() {
+    auto connection = Connection::open(dir_.file("qmasq.db"), Connection::Mode::kReadWrite, "",
+                                       std::chrono::milliseconds(20));
+    EXPECT_TRUE(connection);
+    return std::move(*connection);
+  }
+  std::int64_t version() {
+    auto connection = connect();
+    return connection->number("PRAGMA user_version").value();
+  }
+
+  qmasq::testing::TempDir dir_;
+  qmasq::testing::ManualClock clock_;
+};
+
+TEST_F(MigrateTest, NumbersAreOneToN) {
+  auto all = embedded_migrations();
+  ASSERT_FALSE(all.empty());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].version, static_cast<int>(i) + 1);
+    EXPECT_THAT(all[i].name, HasSubstr("_"));
+  }
+}
+
+// From every older version, with data in it where that version can hold some.
+TEST_F(MigrateTest, EveryOlderVersionBecomesTheNewest) {
+  auto all = embedded_migrations();
+  for (std::size_t from = 0; from <= all.size(); ++from) {
+    qmasq::testing::TempDir dir;
+    if (from > 0) {
+      Options old{dir.path(), {}, all.first(from)};
+      auto store = open_store(old, clock_);
+      ASSERT_TRUE(store) << store.error().message;
+    }
+    auto store = open_store({dir.path()}, clock_);
+    ASSERT_TRUE(store) << from << ": " << store.error().message;
+    EXPECT_TRUE((*store)->write([](WriteView& view) -> Status {
+      QMASQ_TRY(testing::add_vpc(view, "blue", 4096));
+      return {};
+    }));
+  }
+}
+
+TEST_F(MigrateTest, ALaterStepKeepsTheData) {
+  std::string before;
+  {
+    auto store = open_store({dir_.path()}, clock_);
+    ASSERT_TRUE(store);
+    ASSERT_TRUE((*store)->write([](WriteView& view) -> Status {
+      QMASQ_TRY(testing::add_vpc(view, "blue", 4096));
+      return {};
+    }));
+    before = testing::dump(**store);
+  }
+  auto all = embedded_migrations();
+  std::vector<Migration> more(all.begin(), all.end());
+  int next = all.back().version + 1;
+  more.push_back({next, "next", "ALTER TABLE vpcs ADD COLUMN color TEXT NOT NULL DEFAULT 'blue'"});
+  auto store = open_store({dir_.path(), {}, more}, clock_);
+  ASSERT_TRUE(store) << store.error().message;
+  EXPECT_EQ(testing::dump(**store), before);
+  store->reset();
+  EXPECT_EQ(version(), next);
+}
+
+TEST_F(MigrateTest, AStepThatFailsLeavesTheOldVersionWhole) {
+  { ASSERT_TRUE(open_store({dir_.path()}, clock_)); }
+  auto all = embedded_migrations();
+  std::vector<Migration> more(all.begin(), all.end());
+  int next = all.back().version + 1;
+  more.push_back({next, "good", "CREATE TABLE fine (x INTEGER) STRICT"});
+  more.push_back({next + 1, "bad", "CREATE TABLE half (x INTEGER) STRICT; SELECT nonsense"});
+  auto store = open_store({dir_.path(), {}, more}, clock_);
+  ASSERT_FALSE(store);
+  EXPECT_THAT(store.error().message, HasSubstr("migration bad"));
+  EXPECT_THAT(store.error().message, HasSubstr("nonsense"));
+  EXPECT_EQ(version(), next - 1);
+  auto connection = connect();
+  EXPECT_EQ(connection->number("SELECT count(*) FROM sqlite_schema WHERE name IN ('fine', 'half')")
+                .value(),
+            0);
+}
+
+TEST_F(MigrateTest, ANewerDatabaseIsRefusedAndLeftAlone) {
+  { ASSERT_TRUE(open_store({dir_.path()}, clock_)); }
+  ASSERT_TRUE(connect()->exec("PRAGMA user_version = 900"));
+  auto store = open_store({dir_.path()}, clock_);
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, Code::kFailedPrecondition);
+  EXPECT_THAT(store.error().message, HasSubstr("version 900"));
+  EXPECT_THAT(store.error().message, HasSubstr("newer qmasq-controller"));
+  EXPECT_THAT(store.error().message, HasSubstr("qmasq.db"));
+  EXPECT_EQ(version(), 900);
+}
+
+TEST_F(MigrateTest, AnotherProgramsDatabaseIsRefusedAndLeftAlone) {
+  ASSERT_TRUE(connect()->exec("CREATE TABLE theirs (x); PRAGMA user_version = 1"));
+  auto store = open_store({dir_.path()}, clock_);
+  ASSERT_FALSE(store);
+  EXPECT_THAT(store.error().message, HasSubstr("another program"));
+  EXPECT_EQ(connect()->number("SELECT count(*) FROM sqlite_schema").value(), 1);
+}
+
+TEST_F(MigrateTest, AFileThatIsNoDatabaseIsRefusedAndLeftAlone) {
+  const std::string text(5000, 'x');
+  std::ofstream(dir_.file("qmasq.db")) << text;
+  auto store = open_store({dir_.path()}, clock_);
+  ASSERT_FALSE(store);
+  EXPECT_THAT(store.error().message, HasSubstr("not a database"));
+  std::ifstream file(dir_.file("qmasq.db"));
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), text);
+}
+
+TEST_F(MigrateTest, TheDatabaseItselfRefusesWhatMustNotBe) {
+  { ASSERT_TRUE(open_store({dir_.path()}, clock_)); }
+  auto connection = connect();
+  ASSERT_TRUE(connection->exec("PRAGMA foreign_keys = ON"));
+  ASSERT_TRUE(connection->exec("INSERT INTO vpcs VALUES (1, 'blue', 4096, 0, '', 1, 1, 0, 0)"));
+  ASSERT_TRUE(connection->exec("INSERT INTO changes VALUES (1, 0, 1, 1, 1, 1, 0, 0, 0)"));
+  for (const char* sql : {
+           "INSERT INTO vpcs VALUES (2, 'red', 0, 0, '', 1, 1, 0, 0)",
+           "INSERT INTO vpcs VALUES (2, 'red', 16777216, 0, '', 1, 1, 0, 0)",
+           "INSERT INTO vpcs VALUES (2, 'red', 5, 100, '', 1, 1, 0, 0)",
+           "INSERT INTO vpcs VALUES (2, '', 5, 0, '', 1, 1, 0, 0)",
+           "INSERT INTO vpcs VALUES (2, 'red', 'five', 0, '', 1, 1, 0, 0)",
+           "INSERT INTO vpc_ranges VALUES (7, 0, zeroblob(16), 8)",
+           "INSERT INTO vpc_ranges VALUES (1, 0, zeroblob(4), 8)",
+           "INSERT INTO endpoints VALUES (5, 1, 'a', 9, zeroblob(6), '', 1, 1, 0, 0)",
+           "INSERT INTO endpoint_addresses VALUES (1, zeroblob(16), 5, 0)",
+           "INSERT INTO changes VALUES (1, 1, 4, 1, 1, 1, 0, 0, 0)",
+           "INSERT INTO store VALUES (2, printf('%032d', 0), 0, 1, 0)",
+           "UPDATE changes SET revision = 5",
+           "DELETE FROM changes",
+       }) {
+    EXPECT_FALSE(connection->exec(sql)) << sql;
+  }
+}
+
+}  // namespace
+}  // namespace qmasq::controller::sqlite

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "common/net_types.h"
+
+namespace qmasq::vbond {
+
+// The hash table of the peer map: (VPC row, virtual GID) -> host row and endpoint, all in one
+// 32-byte slot, so a lookup costs one cache miss. Open addressing with linear probing; erasing
+// moves later slots back, so there are no tombstones. Not thread-safe.
+class PeerTable {
+ public:
+  static constexpr std::uint32_t kNoVpc = 0xffffffffU;
+  struct alignas(32) Slot {
+    Gid gid;
+    std::uint32_t vpc = kNoVpc;  // kNoVpc: free
+    std::uint32_t host = 0;
+    EndpointUid endpoint;
+  };
+  static_assert(sizeof(Slot) == 32);
+
+  PeerTable() : PeerTable(kMinCapacity) {}
+
+  // Null: not there.
+  [[nodiscard]] const Slot* find(std::uint32_t vpc, const Gid& gid) const {
+    for (std::size_t i = home(vpc, gid);; i = next(i)) {
+      const Slot& slot = slots_[i];
+      if (slot.vpc == kNoVpc) return nullptr;
+      if (slot.vpc == vpc && slot.gid == gid) return &slot;
+    }
+  }
+  // Puts or overwrites. REQUIRES: !full().
+  void put(std::uint32_t vpc, const Gid& gid, std::uint32_t host, EndpointUid endpoint);
+  // Only where the endpoint still owns it: another may have taken the address since.
+  void erase(std::uint32_t vpc, const Gid& gid, EndpointUid owner);
+
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] bool full() const { return size_ >= limit(capacity_); }
+  // Larger than a table that has just grown.
+  [[nodiscard]] bool sparse() const {
+    return capacity_ > 4 * kMinCapacity && size_ < capacity_ / 2;
+  }
+  // A copy with room for at least `entries`, and a quarter more for growth when `grow`. Reads only:
+  // readers may go on with this one meanwhile.
+  [[nodiscard]] PeerTable resized(std::size_t entries, bool grow) const;
+  [[nodiscard]] bool room_for(std::size_t entries) const { return entries <= limit(capacity_); }
+  [[nodiscard]] std::size_t memory_bytes() const { return capacity_ * sizeof(Slot); }
+
+ private:
+  static constexpr std::size_t kMinCapacity = 64;
+  explicit PeerTable(std::size_t capacity)
+      : slots_(std::make_unique<Slot[]>(capacity)), capacity_(capacity) {}
+
+  // At most four fifths full: 3 slots, side by side, for a hit and 13 for a miss on average.
+  static std::size_t limit(std::size_t capacity) { return capacity - capacity / 5; }
+  [[nodiscard]] std::size_t home(std::uint32_t vpc, const Gid& gid) const;
+  [[nodiscard]] std::size_t next(std::size_t i) const { return i + 1 == capacity_ ? 0 : i + 1; }
+
+  std::unique_ptr<Slot[]> slots_;
+  std::size_t capacity_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace qmasq::vbond

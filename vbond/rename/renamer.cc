@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vbond/rename/renamer.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "vbond/events/event_log.h"
+#include "vbond/rename/endpoint_table.h"
+#include "vbond/rename/metrics.h"
+#include "vbond/rename/nic_table.h"
+#include "vbond/rename/peer_map.h"
+#include "vbond/state/sync_state.h"
+
+namespace qmasq::vbond {
+namespace {
+
+namespace qp_mask = uverbs::qp_mask;
+
+// IB_QP_SET_QKEY: such Q_Keys need CAP_NET_RAW, and the kernel would look at the agent's.
+constexpr std::uint32_t kPrivilegedQkey = 0x80000000U;
+// The kernel puts the route's own limit here for RoCE v2; this is what that nearly always is.
+constexpr std::uint8_t kHopLimit = 64;
+
+bool same_family(const Gid& a, const Gid& b) {
+  return a.address().is_v4() == b.address().is_v4();
+}
+
+bool is_link_local_v6(const Gid& gid) {
+  return !gid.address().is_v4() && gid.address().is_link_local();
+}
+
+std::string text(const Gid& gid) {
+  return to_string(gid.address());
+}
+
+}  // namespace
+
+Verdict<void> Renamer::check_create_qp(const ContextInfo& context, uverbs::QpType type) {
+  bool xrc = type == uverbs::QpType::kXrcIni || type == uverbs::QpType::kXrcTgt;
+  if (type == uverbs::QpType::kRc || type == uverbs::QpType::kUc || (xrc && options_.allow_xrc)) {
+    return {};
+  }
+  Refusal refusal{EOPNOTSUPP, ""};
+  if (type == uverbs::QpType::kUd) {
+    refusal.reason = "UD is not offered: its destinations are in the work requests";
+  } else if (xrc) {
+    refusal.reason = "XRC is not offered: a target QP can be shared between processes";
+  } else {
+    refusal.reason = fmt::format("QP type {} ({}) is not offered", static_cast<std::uint32_t>(type),
+                                 transport_name(type));
+  }
+  report_refusal(context, "CREATE_QP", refusal);
+  return tl::unexpected(std::move(refusal));
+}
+
+Connection Renamer::new_connection(const ContextInfo& context, QpKey key) const {
+  Connection out;
+  out.key = key;
+  out.endpoint = context.endpoint;
+  if (EndpointPtr endpoint = parts_.endpoints.find(context.endpoint)) {
+    out.endpoint_name = endpoint->name;
+  }
+  out.nic = context.nic;
+  out.pid = context.pid;
+  out.command = context.command;
+  return out;
+}
+
+void Renamer::qp_created(const ContextInfo& context, std::uint32_t handle, Qpn qpn,
+                         uverbs::QpType type) {
+  Connection connection = new_connection(context, QpKey{context.id, handle});
+  connection.qpn = qpn;
+  connection.type = type;
+  parts_.connections.put(std::move(connection));
+  show();
+}
+
+void Renamer::qp_destroyed(const ContextInfo& context, std::uint32_t handle) {
+  if (auto gone = parts_.connections.remove(QpKey{context.id, handle})) {
+    if (gone->connected) report(*gone, EventType::kDisconnected, "QP destroyed");
+    show();
+  }
+}
+
+void Renamer::context_closed(const ContextInfo& context) {
+  for (const Connection& gone : parts_.connections.remove_context(context.id)) {
+    if (gone.connected) report(gone, EventType::kDisconnected, "device closed");
+  }
+  show();
+}
+
+Verdict<ModifyPlan> Renamer::before_modify(const ContextInfo& context, uverbs::ModifyQp& command) {
+  Verdict<ModifyPlan> plan = decide(context, command);
+  if (!plan) report_refusal(context, "MODIFY_QP", plan.error());
+  return plan;
+}
+
+Verdict<ModifyPlan> Renamer::decide(const ContextInfo& context, uverbs::ModifyQp& command) const {
+  if (command.sets(qp_mask::kAltPath)) {
+    return refuse(EOPNOTSUPP, "alternate paths are not offered: RoCE has none");
+  }
+  if (command.sets(qp_mask::kQkey) && (command.qkey & kPrivilegedQkey) != 0) {
+    return refuse(EPERM, fmt::format("Q_Key {:#x} is for privileged programs", command.qkey));
+  }
+  ModifyPlan plan;
+  plan.key = QpKey{context.id, command.qp_handle};
+  plan.attr_mask = command.attr_mask;
+  plan.state = command.state;
+  plan.dest_qpn = command.dest_qpn;
+
+  NicPtr nic;
+  if (command.sets(qp_mask::kPort | qp_mask::kAv)) {
+    nic = parts_.nics.find(context.nic);
+    if (nic == nullptr) return refuse(ENODEV, fmt::format("NIC {} is gone", context.nic));
+  }
+  if (command.sets(qp_mask::kPort) && command.port_num != nic->port) {
+    return refuse(EINVAL, fmt::format("NIC {} has no port {}", nic->device, command.port_num));
+  }
+  // What the mask does not name goes to the kernel as nothing at all.
+  uverbs::QpDest wire;
+  if (command.sets(qp_mask::kAv)) {
+    auto path = find_path(context, *nic, command);
+    if (!path) return tl::unexpected(std::move(path).error());
+    wire.dgid = path->phys.remote;
+    wire.flow_label = path->phys.flow_label;
+    wire.sgid_index = path->phys.sgid_index;
+    wire.hop_limit = path->phys.hop_limit;
+    wire.traffic_class = path->phys.traffic_class;
+    wire.sl = path->phys.sl;
+    wire.src_path_bits = command.dest.src_path_bits;
+    wire.static_rate = command.dest.static_rate;
+    wire.is_global = true;
+    wire.port_num = command.dest.port_num;
+    plan.path = std::move(*path);
+  }
+  command.dest = wire;
+  command.alt_dest = uverbs::QpDest{};
+  return plan;
+}
+
+Verdict<Path> Renamer::find_path(const ContextInfo& context, const Nic& nic,
+                                 const uverbs::ModifyQp& command) const {
+  const uverbs::QpDest& want = command.dest;
+  if (!parts_.sync.in_sync()) {
+    return refuse(EAGAIN, "the agent has no state from the controller yet");
+  }
+  EndpointPtr endpoint = parts_.endpoints.find(context.endpoint);
+  if (endpoint == nullptr) {
+    return refuse(ENODEV, fmt::format("endpoint uid {} is not on this host (any more)",
+                                      context.endpoint.value));
+  }
+  if (want.port_num != nic.port) {
+    return refuse(EINVAL, fmt::format("NIC {} has no port {}", nic.device, want.port_num));
+  }
+  if (!want.is_global) {
+    return refuse(EINVAL, "the address vector has no global route: RoCE needs one");
+  }
+  if (want.sgid_index >= endpoint->gids.size()) {
+    return refuse(EINVAL, fmt::format("sgid_index {}: {} has {} GIDs", want.sgid_index,
+                                      endpoint->name, endpoint->gids.size()));
+  }
+  const Gid& source = endpoint->gids[want.sgid_index];
+  if (!same_family(source, want.dgid) ||
+      (is_link_local_v6(source) && !is_link_local_v6(want.dgid))) {
+    return refuse(EINVAL, fmt::format("sgid_index {} is {}, from which {} cannot be reached",
+                                      want.sgid_index, text(source), text(want.dgid)));
+  }
+  if (!nic.primary || nic.primary->index > 0xff) {
+    return refuse(EHOSTUNREACH,
+                  fmt::format("NIC {} of this host has no RoCE v2 GID to send from", nic.device));
+  }
+
+  auto peer = parts_.peers.find(endpoint->vni, want.dgid, LocalNic{nic.device, nic.primary->gid});
+  if (!peer) {
+    if (peer.error() == NoPeer::kNoVpc) {
+      return refuse(EHOSTUNREACH, fmt::format("{} is not held here", endpoint->vpc_name));
+    }
+    return refuse(EHOSTUNREACH, fmt::format("no endpoint of {} has address {}", endpoint->vpc_name,
+                                            text(want.dgid)));
+  }
+  PeerInfo info = parts_.peers.describe(peer->endpoint).value_or(PeerInfo{});
+  // An endpoint of this very host: what we know of our own NIC is fresher than what the controller
+  // sent back.
+  if (parts_.endpoints.find(peer->endpoint) != nullptr) peer->physical = nic.primary->gid;
+  if (peer->physical.is_zero()) {
+    return refuse(EHOSTUNREACH,
+                  fmt::format("{} of {} has no NIC with an {} GID", info.host, info.name,
+                              nic.primary->gid.address().is_v4() ? "IPv4" : "IPv6"));
+  }
+
+  Path path;
+  path.virt = {source,         want.dgid,          want.flow_label, want.sgid_index,
+               want.hop_limit, want.traffic_class, want.sl};
+  if (path.virt.hop_limit == 0) path.virt.hop_limit = kHopLimit;
+  auto known = parts_.connections.qpns(QpKey{context.id, command.qp_handle});
+  WireQuestion question{endpoint->uid, peer->endpoint, known.qpn, known.peer_qpn};
+  if (command.sets(qp_mask::kDestQpn)) question.peer_qpn = command.dest_qpn;
+  WireMarks marks = parts_.wire.marks(question);
+  path.phys = {nic.primary->gid, peer->physical,
+               marks.flow_label, static_cast<std::uint8_t>(nic.primary->index),
+               kHopLimit,        marks.traffic_class,
+               marks.sl};
+  path.peer = peer->endpoint;
+  path.peer_host = peer->host;
+  path.peer_name = std::move(info.name);
+  path.peer_host_name = std::move(info.host);
+  return path;
+}
+
+void Renamer::after_modify(const ContextInfo& context, const ModifyPlan& plan, int err) {
+  if (err != 0) return;
+  std::optional<Connection> before;
+  std::optional<Connection> after;
+  auto change = [&](Connection& connection) {
+    if (connection.connected) before = connection;
+    bool connects = false;
+    if ((plan.attr_mask & qp_mask::kDestQpn) != 0) connection.peer_qpn = plan.dest_qpn;
+    if (plan.path) {
+      connects = connection.connected && connection.path->peer != plan.path->peer;
+      connection.path = plan.path;
+    }
+    if ((plan.attr_mask & qp_mask::kState) != 0) {
+      connection.state = plan.state;
+      if (plan.state == uverbs::QpState::kReset) {
+        connection.path.reset();
+        connection.connected = false;
+        connection.peer_qpn = Qpn{};
+      } else if (plan.state == uverbs::QpState::kRtr && connection.path) {
+        connects = true;
+      }
+    }
+    if (connects) {
+      connection.connected = true;
+      connection.since = parts_.clock.wall();
+      after = connection;
+    } else if (connection.connected) {
+      before.reset();  // as it was
+    }
+  };
+  if (!parts_.connections.update(plan.key, change)) {
+    Connection connection = new_connection(context, plan.key);
+    change(connection);
+    parts_.connections.put(std::move(connection));
+  }
+  if (before) report(*before, EventType::kDisconnected, after ? "QP has another peer" : "QP reset");
+  if (after) report(*after, EventType::kConnected, "");
+  if ((plan.attr_mask & qp_mask::kState) != 0) show();
+}
+
+void Renamer::report_refusal(const ContextInfo& context, const char* verb, const Refusal& refusal) {
+  Event event;
+  event.type = EventType::kRefused;
+  if (EndpointPtr endpoint = parts_.endpoints.find(context.endpoint))
+    event.endpoint = endpoint->name;
+  event.verb = verb;
+  event.err = refusal.err;
+  event.reason = refusal.reason;
+  event.pid = context.pid;
+  event.command = context.command;
+  parts_.events.record(std::move(event));
+  if (parts_.metrics != nullptr) parts_.metrics->count_refusal(verb, refusal.err);
+}
+
+void Renamer::report(const Connection& connection, EventType type, std::string reason) {
+  Event event;
+  event.type = type;
+  event.endpoint = connection.endpoint_name;
+  event.reason = std::move(reason);
+  event.pid = connection.pid;
+  event.command = connection.command;
+  EventConnection& sides = event.connection.emplace();
+  sides.nic = connection.nic;
+  sides.transport = transport_name(connection.type);
+  sides.qpn = connection.qpn;
+  sides.peer_qpn = connection.peer_qpn;
+  if (connection.path) {
+    sides.peer_endpoint = connection.path->peer_name;
+    sides.peer_host = connection.path->peer_host_name;
+    sides.virtual_gid = connection.path->virt.local;
+    sides.peer_virtual_gid = connection.path->virt.remote;
+    sides.physical_gid = connection.path->phys.local;
+    sides.peer_physical_gid = connection.path->phys.remote;
+  }
+  parts_.events.record(std::move(event));
+  if (parts_.metrics == nullptr) return;
+  if (type == EventType::kConnected) {
+    parts_.metrics->count_connect();
+  } else {
+    parts_.metrics->count_disconnect();
+  }
+}
+
+void Renamer::show() {
+  if (parts_.metrics != nullptr) parts_.metrics->show(parts_.connections);
+}
+
+}  // namespace qmasq::vbond

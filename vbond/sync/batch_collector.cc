@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vbond/sync/batch_collector.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/resource_name.h"
+#include "qmasq/v1/sync.pb.h"
+
+namespace qmasq::vbond {
+namespace {
+
+// Text from outside goes into reasons only so far.
+std::string shown(std::string_view text) {
+  constexpr std::size_t kMost = 80;
+  return std::string(text.substr(0, kMost)) + (text.size() > kMost ? "..." : "");
+}
+
+tl::unexpected<Error> bad(std::string_view what, std::string_view name, std::string_view problem) {
+  return fail(Code::kInvalidArgument, fmt::format("{} {}: {}", what, shown(name), problem));
+}
+
+bool usable_address(const IpAddress& ip) {
+  return !ip.is_unspecified() && !ip.is_multicast() && !ip.is_loopback();
+}
+
+// Name of the first uid that is there twice, or of one that is both given and removed.
+template <typename View, typename Uid>
+Status check_uids(const std::vector<View>& given, const std::vector<Uid>& removed,
+                  std::string_view what) {
+  std::vector<std::uint64_t> uids;
+  uids.reserve(given.size());
+  for (const View& view : given)
+    uids.push_back(view.uid.value);
+  std::sort(uids.begin(), uids.end());
+  auto twice = std::adjacent_find(uids.begin(), uids.end());
+  if (twice != uids.end()) return bad(what, fmt::format("uid {}", *twice), "is there twice");
+  for (const Uid& uid : removed) {
+    if (std::binary_search(uids.begin(), uids.end(), uid.value)) {
+      return bad(what, fmt::format("uid {}", uid.value), "is both given and removed");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+void BatchCollector::reset() {
+  started_ = false;
+  change_ = Change{};
+  objects_ = 0;
+  verdict_ = {};
+  endpoint_hosts_.clear();
+  host_numbers_.clear();
+}
+
+void BatchCollector::add(const v1::Batch& part) {
+  if (!started_) {
+    started_ = true;
+    change_.revision = Revision{part.revision()};
+    change_.snapshot = part.snapshot();
+  }
+  if (!verdict_) return;
+  verdict_ = collect(part);
+  if (!verdict_) {
+    // What was collected is of no use any more and may be large.
+    Revision revision = change_.revision;
+    change_ = Change{};
+    change_.revision = revision;
+    endpoint_hosts_ = {};
+    host_numbers_ = {};
+  }
+}
+
+Status BatchCollector::collect(const v1::Batch& part) {
+  if (part.revision() != change_.revision.value) {
+    return fail(Code::kInvalidArgument,
+                fmt::format("a part of revision {} inside the batch of revision {}",
+                            part.revision(), change_.revision.value));
+  }
+  if (part.snapshot() && !change_.snapshot) {
+    return fail(Code::kInvalidArgument, "a part of a snapshot inside a batch of changes");
+  }
+  objects_ += static_cast<std::size_t>(part.vpcs_size()) +
+              static_cast<std::size_t>(part.endpoints_size()) +
+              static_cast<std::size_t>(part.hosts_size()) +
+              static_cast<std::size_t>(part.removed_vpc_uids_size()) +
+              static_cast<std::size_t>(part.removed_endpoint_uids_size()) +
+              static_cast<std::size_t>(part.removed_host_uids_size());
+  if (objects_ > limits_.objects) {
+    return fail(Code::kResourceExhausted,
+                fmt::format("the batch has more than {} objects", limits_.objects));
+  }
+  for (const auto& vpc : part.vpcs())
+    QMASQ_TRY(collect_vpc(vpc));
+  for (const auto& endpoint : part.endpoints())
+    QMASQ_TRY(collect_endpoint(endpoint));
+  for (const auto& host : part.hosts())
+    QMASQ_TRY(collect_host(host));
+  for (auto uid : part.removed_vpc_uids())
+    change_.removed_vpcs.push_back(VpcUid{uid});
+  for (auto uid : part.removed_endpoint_uids()) {
+    change_.removed_endpoints.push_back(EndpointUid{uid});
+  }
+  for (auto uid : part.removed_host_uids())
+    change_.removed_hosts.push_back(HostUid{uid});
+  return {};
+}
+
+Status BatchCollector::collect_vpc(const v1::Vpc& vpc) {
+  auto wrong = [&](std::string_view problem) { return bad("vpc", vpc.name(), problem); };
+  if (auto id = parse_vpc_name(vpc.name()); !id) return wrong(id.error().message);
+  if (vpc.uid() == 0) return wrong("has no uid");
+  if (vpc.vni() == 0 || vpc.vni() > kMaxVni) {
+    return wrong(fmt::format("VNI {} is not one of 1 to {}", vpc.vni(), kMaxVni));
+  }
+  if (vpc.mtu() != 0 && (vpc.mtu() < 1280 || vpc.mtu() > 9000)) {
+    return wrong(fmt::format("MTU {} is not 0 nor one of 1280 to 9000", vpc.mtu()));
+  }
+  if (static_cast<std::size_t>(vpc.ranges_size()) > limits_.ranges_per_vpc) {
+    return wrong(fmt::format("has more than {} ranges", limits_.ranges_per_vpc));
+  }
+  VpcView view{VpcUid{vpc.uid()}, vpc.name(), Vni{vpc.vni()}, {}, vpc.mtu()};
+  for (const auto& text : vpc.ranges()) {
+    auto range = parse_prefix(shown(text));
+    if (!range) return wrong(range.error().message);
+    for (const auto& other : view.ranges) {
+      if (range->overlaps(other)) {
+        return wrong(fmt::format("ranges {} and {} overlap", to_string(other), to_string(*range)));
+      }
+    }
+    view.ranges.push_back(*range);
+  }
+  change_.vpcs.push_back(std::move(view));
+  return {};
+}
+
+Status BatchCollector::collect_endpoint(const v1::Endpoint& endpoint) {
+  auto wrong = [&](std::string_view problem) { return bad("endpoint", endpoint.name(), problem); };
+  if (auto name = parse_endpoint_name(endpoint.name()); !name) return wrong(name.error().message);
+  if (endpoint.uid() == 0) return wrong("has no uid");
+  if (endpoint.vpc_uid() == 0) return wrong("has no VPC");
+  if (auto host = parse_host_name(endpoint.host()); !host) return wrong(host.error().message);
+  auto mac = parse_mac(shown(endpoint.mac()));
+  if (!mac) return wrong(mac.error().message);
+  if (mac->is_zero() || mac->is_multicast()) {
+    return wrong(fmt::format("{} is not a unicast MAC address", to_string(*mac)));
+  }
+  if (static_cast<std::size_t>(endpoint.addresses_size()) > limits_.addresses_per_endpoint) {
+    return wrong(fmt::format("has more than {} addresses", limits_.addresses_per_endpoint));
+  }
+  EndpointView view;
+  view.uid = EndpointUid{endpoint.uid()};
+  view.vpc = VpcUid{endpoint.vpc_uid()};
+  view.name = endpoint.name();
+  view.mac = *mac;
+  view.addresses.reserve(static_cast<std::size_t>(endpoint.addresses_size()));
+  for (const auto& text : endpoint.addresses()) {
+    auto address = parse_ip(shown(text));
+    if (!address) return wrong(address.error().message);
+    if (!usable_address(*address)) {
+      return wrong(fmt::format("{} is not an address of a host", to_string(*address)));
+    }
+    if (std::find(view.addresses.begin(), view.addresses.end(), *address) != view.addresses.end()) {
+      return wrong(fmt::format("has address {} twice", to_string(*address)));
+    }
+    view.addresses.push_back(*address);
+  }
+  auto number = static_cast<std::uint32_t>(host_numbers_.size());
+  endpoint_hosts_.push_back(host_numbers_.try_emplace(endpoint.host(), number).first->second);
+  change_.endpoints.push_back(std::move(view));
+  return {};
+}
+
+Status BatchCollector::collect_host(const v1::Host& host) {
+  auto wrong = [&](std::string_view problem) { return bad("host", host.name(), problem); };
+  if (auto name = parse_host_name(host.name()); !name) return wrong(name.error().message);
+  if (host.uid() == 0) return wrong("has no uid");
+  HostView view;
+  view.uid = HostUid{host.uid()};
+  view.name = host.name();
+  // A host whose agent never joined has no underlay address yet.
+  if (!host.underlay_address().empty()) {
+    auto address = parse_ip(shown(host.underlay_address()));
+    if (!address) return wrong(address.error().message);
+    if (address->is_unspecified() || address->is_multicast()) {
+      return wrong(fmt::format("{} is not an underlay address", to_string(*address)));
+    }
+    view.underlay = *address;
+  }
+  if (static_cast<std::size_t>(host.nics_size()) > limits_.nics_per_host) {
+    return wrong(fmt::format("has more than {} NICs", limits_.nics_per_host));
+  }
+  for (const auto& nic : host.nics()) {
+    if (nic.device().empty()) return wrong("has a NIC without a device name");
+    auto same = [&](const HostNicView& other) { return other.device == nic.device(); };
+    if (std::any_of(view.nics.begin(), view.nics.end(), same)) {
+      return wrong(fmt::format("has NIC {} twice", shown(nic.device())));
+    }
+    HostNicView nic_view{nic.device(), {}};
+    if (!nic.primary_gid().empty()) {
+      auto gid = parse_gid(shown(nic.primary_gid()));
+      if (!gid) return wrong(gid.error().message);
+      nic_view.primary_gid = *gid;
+    }
+    view.nics.push_back(std::move(nic_view));
+  }
+  change_.hosts.push_back(std::move(view));
+  return {};
+}
+
+Status BatchCollector::check_unique() const {
+  QMASQ_TRY(check_uids(change_.vpcs, change_.removed_vpcs, "vpc"));
+  QMASQ_TRY(check_uids(change_.endpoints, change_.removed_endpoints, "endpoint"));
+  return check_uids(change_.hosts, change_.removed_hosts, "host");
+}
+
+Status BatchCollector::link(const HeldState& held) {
+  HeldState after;
+  if (!change_.snapshot) {
+    after.vpcs = held.vpcs;
+    after.hosts = held.hosts;
+  }
+  Change outline;  // all but the endpoints
+  outline.vpcs = change_.vpcs;
+  outline.hosts = change_.hosts;
+  outline.removed_vpcs = change_.removed_vpcs;
+  outline.removed_hosts = change_.removed_hosts;
+  after.apply(outline);
+
+  std::unordered_map<Vni, VpcUid> vnis;
+  for (const auto& [uid, vpc] : after.vpcs) {
+    auto [other, fresh] = vnis.try_emplace(vpc.vni, uid);
+    if (!fresh) {
+      return bad("vpc", vpc.name,
+                 fmt::format("VNI {} is that of {} too", vpc.vni.value,
+                             after.vpcs.at(other->second).name));
+    }
+  }
+  std::vector<const std::string*> names(host_numbers_.size());
+  for (const auto& [name, number] : host_numbers_)
+    names[number] = &name;
+  std::vector<HostUid> uids(names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    auto known = after.hosts.find(*names[i]);
+    if (known != after.hosts.end()) uids[i] = known->second;
+  }
+  for (std::size_t i = 0; i < change_.endpoints.size(); ++i) {
+    EndpointView& endpoint = change_.endpoints[i];
+    auto vpc = after.vpcs.find(endpoint.vpc);
+    if (vpc == after.vpcs.end()) {
+      return bad("endpoint", endpoint.name,
+                 fmt::format("is in a VPC that is not known here (uid {})", endpoint.vpc.value));
+    }
+    if (endpoint.name.rfind(vpc->second.name + "/", 0) != 0) {
+      return bad(
+          "endpoint", endpoint.name,
+          fmt::format("says that it is in {} (uid {})", vpc->second.name, endpoint.vpc.value));
+    }
+    endpoint.host = uids[endpoint_hosts_[i]];
+    if (endpoint.host.value == 0) {
+      return bad("endpoint", endpoint.name,
+                 fmt::format("is on {}, which is not known here", *names[endpoint_hosts_[i]]));
+    }
+  }
+  return {};
+}
+
+Result<Change> BatchCollector::finish(const HeldState& held) {
+  Status status = std::move(verdict_);
+  if (status && !change_.snapshot && change_.revision < held.revision) {
+    status = fail(Code::kInvalidArgument, fmt::format("revision {} is older than {}, which is held",
+                                                      change_.revision.value, held.revision.value));
+  }
+  if (status) status = check_unique();
+  if (status) status = link(held);
+  Change change = std::move(change_);
+  reset();
+  if (!status) return tl::unexpected(std::move(status).error());
+  return change;
+}
+
+}  // namespace qmasq::vbond

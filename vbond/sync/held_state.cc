@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vbond/sync/held_state.h"
+
+#include <algorithm>
+
+namespace qmasq::vbond {
+
+void HeldState::apply(const Change& change) {
+  if (change.snapshot) {
+    vpcs.clear();
+    hosts.clear();
+  }
+  for (VpcUid uid : change.removed_vpcs)
+    vpcs.erase(uid);
+  for (HostUid uid : change.removed_hosts) {
+    std::erase_if(hosts, [&](const auto& entry) { return entry.second == uid; });
+  }
+  for (const VpcView& vpc : change.vpcs)
+    vpcs[vpc.uid] = Vpc{vpc.name, vpc.vni};
+  for (const HostView& one : change.hosts) {
+    // A host that is known under another name gave the old one up.
+    auto known = hosts.find(one.name);
+    if (known != hosts.end() && known->second == one.uid) continue;
+    std::erase_if(hosts, [&](const auto& entry) { return entry.second == one.uid; });
+    hosts[one.name] = one.uid;
+  }
+  revision = change.revision;
+}
+
+void HeldState::forget_origin() {
+  store_id.clear();
+  revision = Revision{};
+}
+
+}  // namespace qmasq::vbond

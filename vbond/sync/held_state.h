@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <unordered_map>
+
+#include "common/net_types.h"
+#include "vbond/state/change.h"
+
+namespace qmasq::vbond {
+
+// What sync itself remembers of the state: enough to say in Hello what the agent holds and to
+// judge the next batch. Endpoints are not among it: there may be a million, and rename has them.
+// Not thread-safe.
+class HeldState {
+ public:
+  struct Vpc {
+    std::string name;  // "vpcs/blue"
+    Vni vni;
+  };
+
+  // After all observers applied it. REQUIRES: `change` came from BatchCollector.
+  void apply(const Change& change);
+  [[nodiscard]] bool empty() const { return vpcs.empty() && hosts.empty(); }
+  // The agent goes on using what it has, and asks for all of it anew.
+  void forget_origin();
+
+  std::string store_id;  // empty: holds nothing
+  HostUid host;          // who this host is in that store
+  Revision revision;
+  std::unordered_map<VpcUid, Vpc> vpcs;
+  std::unordered_map<std::string, HostUid> hosts;  // by name: "hosts/hostA"
+};
+
+}  // namespace qmasq::vbond
