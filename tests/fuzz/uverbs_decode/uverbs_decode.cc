@@ -14,6 +14,7 @@
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/device.h"
 #include "vbond/uverbs/doorbell.h"
+#include "vbond/uverbs/objects.h"
 #include "vbond/uverbs/qp.h"
 #include "vbond/uverbs/verb.h"
 
@@ -48,6 +49,10 @@ void codecs(Bytes bytes) {
   }
   round_trip(bytes, uv::kQueryQpSize, uv::decode_query_qp, uv::encode_query_qp);
   round_trip(bytes, uv::kQueryQpRespSize, uv::decode_query_qp_resp, uv::encode_query_qp_resp);
+  round_trip(bytes, uv::kRegMrSize, uv::decode_reg_mr_write, uv::encode_reg_mr);
+  round_trip(bytes, uv::kReregMrSize, uv::decode_rereg_mr, uv::encode_rereg_mr);
+  round_trip(bytes, uv::kOpenXrcdSize, uv::decode_open_xrcd, uv::encode_open_xrcd);
+  round_trip(bytes, uv::kCreateAhSize, uv::decode_create_ah, uv::encode_create_ah);
   (void)uv::decode_gid_entry(bytes);
   (void)uv::decode_query_port(bytes);
   (void)uv::decode_query_port_resp(bytes);
@@ -63,6 +68,30 @@ void codecs(Bytes bytes) {
   const uv::GidEntry entries[3] = {};
   const std::uint64_t entry_size = bytes.empty() ? 0 : static_cast<std::uint8_t>(bytes[0]);
   (void)uv::encode_gid_table(entries, entry_size, copy);
+}
+
+// What the handlers read of a call.
+void judge(const uv::CallBuilder& call, const uv::Verb& verb) {
+  switch (verb.handler) {
+    case uv::Handler::kCreateQp:
+      (void)uv::decode_create_qp(call, verb);
+      break;
+    case uv::Handler::kDestroyQp:
+      (void)uv::decode_destroy_qp(call, verb);
+      break;
+    case uv::Handler::kCreateCq:
+      (void)uv::decode_create_cq(call, verb);
+      break;
+    case uv::Handler::kCreateSrq:
+    case uv::Handler::kCreateXsrq:
+      (void)uv::decode_create_srq(call, verb);
+      break;
+    case uv::Handler::kRegMr:
+      (void)uv::decode_reg_mr(call, verb);
+      break;
+    default:
+      break;
+  }
 }
 
 void execute(const uv::Call& call, const uv::Verb& verb, Bytes payload) {
@@ -81,8 +110,7 @@ void execute(const uv::Call& call, const uv::Verb& verb, Bytes payload) {
   require(!pending || built->seal().error() == EBADF);
   for (auto& fd : built->fds())
     require(built->set_fd(fd.attr_id, 3));
-  if (verb.handler == uv::Handler::kCreateQp) (void)uv::decode_create_qp(*built, verb);
-  if (verb.handler == uv::Handler::kDestroyQp) (void)uv::decode_destroy_qp(*built, verb);
+  judge(*built, verb);
 
   auto sealed = built->seal();
   require(sealed.has_value());

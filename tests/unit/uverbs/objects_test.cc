@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vbond/uverbs/objects.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "tests/unit/uverbs/wire.h"
+
+namespace qmasq::vbond::uverbs {
+namespace {
+
+// Builds the call, copies `payload` into the attribute, decodes.
+template <typename Decode>
+auto decoded(const Wire& wire, std::uint16_t id, std::span<const std::byte> payload, Decode decode)
+    -> decltype(decode(std::declval<const CallBuilder&>(), std::declval<const Verb&>())) {
+  auto call = decode_call(wire.bytes());
+  const Verb& verb = *find_verb(*call);
+  auto built = CallBuilder::from_call(*call, verb);
+  if (!built) return tl::unexpected(built.error());
+  if (!payload.empty()) {
+    const auto in = built->in(id);
+    EXPECT_EQ(in.size(), payload.size());
+    std::copy_n(payload.begin(), std::min(in.size(), payload.size()), in.begin());
+  }
+  return decode(*built, verb);
+}
+
+// struct ib_uverbs_reg_mr: response, start at 8, length, hca_va, pd_handle at 32, access_flags.
+constexpr std::uint8_t kRegMr[] = {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x10,
+                                   0x00, 0x00, 0x00, 0x7f, 0x00, 0x00, 0x00, 0x20, 0x00, 0x00,
+                                   0x00, 0x00, 0x00, 0x00, 0x00, 0x30, 0x00, 0x00, 0x00, 0x7f,
+                                   0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00};
+constexpr RegMr kRegMrWant{0x7f0000001000, 0x2000, 0x7f0000003000, 4, 7};
+
+TEST(RegMrTest, GoldenBytesBothWays) {
+  const auto bytes = bytes_of(kRegMr);
+  const Wire wire = Wire::command(9).attr(0, 40, 0x1000).attr(1, 12, 0x2000);
+  EXPECT_EQ(decoded(wire, 0, bytes, decode_reg_mr), kRegMrWant);
+  std::vector<std::byte> written(40, std::byte{0xee});
+  ASSERT_TRUE(encode_reg_mr(kRegMrWant, written));
+  EXPECT_EQ(written, bytes);
+  EXPECT_EQ(decode_reg_mr_write(std::span(bytes).first(39)).error(), ENOSPC);
+  EXPECT_FALSE(encode_reg_mr(kRegMrWant, std::span(written).first(39)));
+}
+
+TEST(RegMrTest, DmabufForm) {
+  const auto dmabuf = [](std::uint64_t access_flags) {
+    return Wire(7, 4)
+        .attr(0, 0, 0)
+        .attr(1, 0, 4)
+        .attr(2, 8, 0x100)
+        .attr(3, 8, 0x2000)
+        .attr(4, 8, 0x3000)
+        .attr(5, 4, 9)
+        .attr(6, 8, access_flags)
+        .attr(7, 4, 0x7000)
+        .attr(8, 4, 0x8000);
+  };
+  EXPECT_EQ(decoded(dmabuf(7), 0, {}, decode_reg_mr), (RegMr{0x100, 0x2000, 0x3000, 4, 7}));
+  EXPECT_EQ(decoded(dmabuf(1ULL << 32U), 0, {}, decode_reg_mr).error(), EINVAL);
+}
+
+// struct ib_uverbs_rereg_mr: response, mr_handle at 8, flags, start at 16, length, hca_va,
+// pd_handle at 40, access_flags.
+constexpr std::uint8_t kReregMr[] = {
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05, 0x00, 0x00, 0x00, 0x06, 0x00, 0x00, 0x00,
+    0x00, 0x10, 0x00, 0x00, 0x00, 0x7f, 0x00, 0x00, 0x00, 0x20, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x30, 0x00, 0x00, 0x00, 0x7f, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00};
+
+TEST(ReregMrTest, GoldenBytesBothWays) {
+  const auto bytes = bytes_of(kReregMr);
+  const ReregMr want{5, ReregMr::kPd | ReregMr::kAccess, kRegMrWant};
+  EXPECT_EQ(decode_rereg_mr(bytes), want);
+  std::vector<std::byte> written(48, std::byte{0xee});
+  ASSERT_TRUE(encode_rereg_mr(want, written));
+  EXPECT_EQ(written, bytes);
+  EXPECT_EQ(decode_rereg_mr(std::span(bytes).first(47)).error(), ENOSPC);
+}
+
+TEST(CreateCqTest, AllThreeForms) {
+  const auto ioctl = [] {
+    return Wire(3, 0).attr(0, 0, 0).attr(1, 4, 100).attr(2, 8, 1).attr(4, 4, 2).attr(6, 4, 0x1000);
+  };
+  EXPECT_EQ(decoded(ioctl(), 0, {}, decode_create_cq), (CreateCq{100, 2, -1}));
+  EXPECT_EQ(decoded(ioctl().attr(7, 0, 5).attr(3, 0, 9), 0, {}, decode_create_cq),
+            (CreateCq{100, 2, 9}));
+
+  // struct ib_uverbs_create_cq: response, user_handle, cqe at 16, comp_vector, comp_channel,
+  // reserved.
+  constexpr std::uint8_t kWrite[] = {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+                                     0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+                                     0x64, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00,
+                                     0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00};
+  const Wire write = Wire::command(18).attr(0, 32, 0x1000).attr(1, 8, 0x2000);
+  EXPECT_EQ(decoded(write, 0, bytes_of(kWrite), decode_create_cq), (CreateCq{100, 2, -1}));
+
+  // struct ib_uverbs_ex_create_cq: user_handle, cqe at 8, comp_vector, comp_channel, comp_mask,
+  // flags, reserved.
+  constexpr std::uint8_t kEx[] = {0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x64, 0x00, 0x00,
+                                  0x00, 0x02, 0x00, 0x00, 0x00, 0x09, 0x00, 0x00, 0x00, 0x00, 0x00,
+                                  0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
+  const Wire ex = Wire::command(0x80000012).attr(0, 32, 0x1000).attr(1, 16, 0x2000);
+  auto bytes = bytes_of(kEx);
+  EXPECT_EQ(decoded(ex, 0, bytes, decode_create_cq), (CreateCq{100, 2, 9}));
+  bytes[20] = std::byte{1};  // comp_mask
+  EXPECT_EQ(decoded(ex, 0, bytes, decode_create_cq).error(), EINVAL);
+}
+
+TEST(CreateSrqTest, AllThreeForms) {
+  const auto ioctl = [](std::uint64_t type) {
+    return Wire(5, 0)
+        .attr(0, 0, 0)
+        .attr(1, 0, 2)
+        .attr(4, 8, 1)
+        .attr(5, 4, 3)
+        .attr(6, 4, 4)
+        .attr(7, 4, 5)
+        .attr(9, 8, type)
+        .attr(11, 4, 0x1000)
+        .attr(12, 4, 0x1000);
+  };
+  EXPECT_EQ(decoded(ioctl(0), 0, {}, decode_create_srq), (CreateSrq{SrqType::kBasic, 2, 3, 4}));
+  EXPECT_EQ(decoded(ioctl(1), 0, {}, decode_create_srq), (CreateSrq{SrqType::kXrc, 2, 3, 4}));
+  EXPECT_EQ(decoded(ioctl(1ULL << 32U), 0, {}, decode_create_srq).error(), EINVAL);
+
+  // struct ib_uverbs_create_srq: response, user_handle, pd_handle at 16, max_wr, max_sge,
+  // srq_limit.
+  constexpr std::uint8_t kWrite[] = {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+                                     0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+                                     0x02, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00,
+                                     0x04, 0x00, 0x00, 0x00, 0x05, 0x00, 0x00, 0x00};
+  const Wire write = Wire::command(32).attr(0, 32, 0x1000).attr(1, 16, 0x2000);
+  EXPECT_EQ(decoded(write, 0, bytes_of(kWrite), decode_create_srq),
+            (CreateSrq{SrqType::kBasic, 2, 3, 4}));
+
+  // struct ib_uverbs_create_xsrq: response, user_handle, srq_type at 16, pd_handle, max_wr,
+  // max_sge, srq_limit, max_num_tags, xrcd_handle, cq_handle.
+  constexpr std::uint8_t kXrc[] = {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00,
+                                   0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00,
+                                   0x02, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x04, 0x00,
+                                   0x00, 0x00, 0x05, 0x00, 0x00, 0x00, 0x06, 0x00, 0x00, 0x00,
+                                   0x07, 0x00, 0x00, 0x00, 0x08, 0x00, 0x00, 0x00};
+  const Wire xrc = Wire::command(39).attr(0, 48, 0x1000).attr(1, 16, 0x2000);
+  EXPECT_EQ(decoded(xrc, 0, bytes_of(kXrc), decode_create_srq),
+            (CreateSrq{SrqType::kXrc, 2, 3, 4}));
+}
+
+// struct ib_uverbs_open_xrcd: response, fd at 8, oflags.
+constexpr std::uint8_t kOpenXrcd[] = {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+                                      0xff, 0xff, 0xff, 0xff, 0x40, 0x00, 0x00, 0x00};
+
+TEST(OpenXrcdTest, GoldenBytesBothWays) {
+  const auto bytes = bytes_of(kOpenXrcd);
+  EXPECT_EQ(decode_open_xrcd(bytes), (OpenXrcd{-1, 0x40}));
+  std::vector<std::byte> written(16, std::byte{0xee});
+  ASSERT_TRUE(encode_open_xrcd(OpenXrcd{-1, 0x40}, written));
+  EXPECT_EQ(written, bytes);
+  EXPECT_EQ(decode_open_xrcd(std::span(bytes).first(15)).error(), ENOSPC);
+}
+
+// struct ib_uverbs_create_ah: response, user_handle, pd_handle at 16, reserved, attr at 24: dgid,
+// flow_label at 40, sgid_index, hop_limit, traffic_class, reserved, dlid at 48, sl, src_path_bits,
+// static_rate, is_global, port_num, reserved.
+constexpr std::uint8_t kCreateAh[] = {
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x22, 0x11, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xa0, 0xa1, 0xa2, 0xa3,
+    0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf, 0xde, 0xbc,
+    0x0a, 0x00, 0x03, 0x40, 0x68, 0x00, 0x22, 0x11, 0x05, 0x06, 0x07, 0x01, 0x01, 0x00};
+
+TEST(CreateAhTest, GoldenBytesBothWays) {
+  const auto bytes = bytes_of(kCreateAh);
+  CreateAh want;
+  want.user_handle = 0x1122;
+  want.pd_handle = 3;
+  std::uint8_t next = 0xa0;
+  for (auto& byte : want.dest.dgid.raw)
+    byte = next++;
+  want.dest.flow_label = 0xabcde;
+  want.dest.dlid = 0x1122;
+  want.dest.sgid_index = 3;
+  want.dest.hop_limit = 64;
+  want.dest.traffic_class = 0x68;
+  want.dest.sl = 5;
+  want.dest.src_path_bits = 6;
+  want.dest.static_rate = 7;
+  want.dest.is_global = true;
+  want.dest.port_num = 1;
+  EXPECT_EQ(decode_create_ah(bytes), want);
+  std::vector<std::byte> written(56, std::byte{0xee});
+  ASSERT_TRUE(encode_create_ah(want, written));
+  EXPECT_EQ(written, bytes);
+  EXPECT_EQ(decode_create_ah(std::span(bytes).first(55)).error(), ENOSPC);
+}
+
+}  // namespace
+}  // namespace qmasq::vbond::uverbs

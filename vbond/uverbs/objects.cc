@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vbond/uverbs/objects.h"
+
+#include <linux/types.h>
+#include <rdma/ib_user_ioctl_cmds.h>
+#include <rdma/ib_user_ioctl_verbs.h>
+#include <rdma/ib_user_verbs.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "vbond/uverbs/request.h"
+
+namespace qmasq::vbond::uverbs {
+namespace {
+
+template <typename Abi>
+RegMr memory_from_abi(const Abi& in) {
+  return {in.start, in.length, in.hca_va, in.pd_handle, in.access_flags};
+}
+template <typename Abi>
+void memory_to_abi(const RegMr& in, Abi& out) {
+  out.start = in.start;
+  out.length = in.length;
+  out.hca_va = in.iova;
+  out.pd_handle = in.pd_handle;
+  out.access_flags = in.access_flags;
+}
+
+template <typename Abi>
+CreateCq cq_from_abi(const Abi& in) {
+  return {in.cqe, in.comp_vector, in.comp_channel};
+}
+
+std::uint32_t low32(const CallBuilder& call, std::uint16_t id) {
+  return static_cast<std::uint32_t>(call.value(id).value_or(0));
+}
+
+}  // namespace
+
+ErrnoOr<RegMr> decode_reg_mr(const CallBuilder& call, const Verb& verb) {
+  if (verb.key.form != Form::kIoctl) return decode_reg_mr_write(call.in(attr::kCoreIn));
+  // REG_DMABUF_MR
+  const auto pd = call.handle(UVERBS_ATTR_REG_DMABUF_MR_PD_HANDLE);
+  if (!pd) return tl::unexpected(ENOENT);
+  const std::uint64_t flags = call.value(UVERBS_ATTR_REG_DMABUF_MR_ACCESS_FLAGS).value_or(0);
+  if (flags > UINT32_MAX) return tl::unexpected(EINVAL);
+  return RegMr{call.value(UVERBS_ATTR_REG_DMABUF_MR_OFFSET).value_or(0),
+               call.value(UVERBS_ATTR_REG_DMABUF_MR_LENGTH).value_or(0),
+               call.value(UVERBS_ATTR_REG_DMABUF_MR_IOVA).value_or(0), *pd,
+               static_cast<std::uint32_t>(flags)};
+}
+
+ErrnoOr<RegMr> decode_reg_mr_write(std::span<const std::byte> core_in) {
+  ib_uverbs_reg_mr abi{};
+  if (const int err = read_request(core_in, kRegMrSize, abi); err != 0) return tl::unexpected(err);
+  return memory_from_abi(abi);
+}
+
+bool encode_reg_mr(const RegMr& in, std::span<std::byte> core_in) {
+  ib_uverbs_reg_mr abi{};
+  memory_to_abi(in, abi);
+  return write_abi(abi, core_in);
+}
+
+ErrnoOr<ReregMr> decode_rereg_mr(std::span<const std::byte> core_in) {
+  ib_uverbs_rereg_mr abi{};
+  if (const int err = read_request(core_in, kReregMrSize, abi); err != 0) {
+    return tl::unexpected(err);
+  }
+  return ReregMr{abi.mr_handle, abi.flags, memory_from_abi(abi)};
+}
+
+bool encode_rereg_mr(const ReregMr& in, std::span<std::byte> core_in) {
+  ib_uverbs_rereg_mr abi{};
+  abi.mr_handle = in.mr_handle;
+  abi.flags = in.flags;
+  memory_to_abi(in.memory, abi);
+  return write_abi(abi, core_in);
+}
+
+ErrnoOr<CreateCq> decode_create_cq(const CallBuilder& call, const Verb& verb) {
+  if (verb.key.form == Form::kIoctl) {
+    CreateCq out{low32(call, UVERBS_ATTR_CREATE_CQ_CQE),
+                 low32(call, UVERBS_ATTR_CREATE_CQ_COMP_VECTOR), -1};
+    for (const auto& fd : call.fds()) {
+      if (fd.attr_id == UVERBS_ATTR_CREATE_CQ_COMP_CHANNEL) out.comp_channel = fd.tenant_fd;
+    }
+    return out;
+  }
+  const auto core_in = call.in(attr::kCoreIn);
+  if (verb.key.form == Form::kWrite) {
+    ib_uverbs_create_cq abi{};
+    if (const int err = read_request(core_in, sizeof(abi), abi); err != 0) {
+      return tl::unexpected(err);
+    }
+    return cq_from_abi(abi);
+  }
+  ib_uverbs_ex_create_cq abi{};
+  if (const int err = read_request(core_in, sizeof(abi), abi); err != 0) {
+    return tl::unexpected(err);
+  }
+  if (abi.comp_mask != 0 || abi.reserved != 0) return tl::unexpected(EINVAL);
+  return cq_from_abi(abi);
+}
+
+ErrnoOr<CreateSrq> decode_create_srq(const CallBuilder& call, const Verb& verb) {
+  if (verb.key.form == Form::kIoctl) {
+    const auto type = call.value(UVERBS_ATTR_CREATE_SRQ_TYPE);
+    if (!type || *type > UINT32_MAX) return tl::unexpected(EINVAL);
+    const auto pd = call.handle(UVERBS_ATTR_CREATE_SRQ_PD_HANDLE);
+    if (!pd) return tl::unexpected(ENOENT);
+    return CreateSrq{static_cast<SrqType>(*type), *pd, low32(call, UVERBS_ATTR_CREATE_SRQ_MAX_WR),
+                     low32(call, UVERBS_ATTR_CREATE_SRQ_MAX_SGE)};
+  }
+  const auto core_in = call.in(attr::kCoreIn);
+  if (verb.handler == Handler::kCreateXsrq) {
+    ib_uverbs_create_xsrq abi{};
+    if (const int err = read_request(core_in, sizeof(abi), abi); err != 0) {
+      return tl::unexpected(err);
+    }
+    return CreateSrq{static_cast<SrqType>(abi.srq_type), abi.pd_handle, abi.max_wr, abi.max_sge};
+  }
+  ib_uverbs_create_srq abi{};
+  if (const int err = read_request(core_in, sizeof(abi), abi); err != 0) {
+    return tl::unexpected(err);
+  }
+  return CreateSrq{SrqType::kBasic, abi.pd_handle, abi.max_wr, abi.max_sge};
+}
+
+ErrnoOr<OpenXrcd> decode_open_xrcd(std::span<const std::byte> core_in) {
+  ib_uverbs_open_xrcd abi{};
+  if (const int err = read_request(core_in, kOpenXrcdSize, abi); err != 0) {
+    return tl::unexpected(err);
+  }
+  return OpenXrcd{static_cast<std::int32_t>(abi.fd), abi.oflags};
+}
+
+bool encode_open_xrcd(const OpenXrcd& in, std::span<std::byte> core_in) {
+  ib_uverbs_open_xrcd abi{};
+  abi.fd = static_cast<std::uint32_t>(in.fd);
+  abi.oflags = in.oflags;
+  return write_abi(abi, core_in);
+}
+
+ErrnoOr<CreateAh> decode_create_ah(std::span<const std::byte> core_in) {
+  ib_uverbs_create_ah abi{};
+  if (const int err = read_request(core_in, kCreateAhSize, abi); err != 0) {
+    return tl::unexpected(err);
+  }
+  CreateAh out;
+  out.user_handle = abi.user_handle;
+  out.pd_handle = abi.pd_handle;
+  std::memcpy(out.dest.dgid.raw.data(), abi.attr.grh.dgid, sizeof(abi.attr.grh.dgid));
+  out.dest.flow_label = abi.attr.grh.flow_label;
+  out.dest.sgid_index = abi.attr.grh.sgid_index;
+  out.dest.hop_limit = abi.attr.grh.hop_limit;
+  out.dest.traffic_class = abi.attr.grh.traffic_class;
+  out.dest.dlid = abi.attr.dlid;
+  out.dest.sl = abi.attr.sl;
+  out.dest.src_path_bits = abi.attr.src_path_bits;
+  out.dest.static_rate = abi.attr.static_rate;
+  out.dest.is_global = abi.attr.is_global != 0;
+  out.dest.port_num = abi.attr.port_num;
+  return out;
+}
+
+bool encode_create_ah(const CreateAh& in, std::span<std::byte> core_in) {
+  ib_uverbs_create_ah abi{};
+  abi.user_handle = in.user_handle;
+  abi.pd_handle = in.pd_handle;
+  std::memcpy(abi.attr.grh.dgid, in.dest.dgid.raw.data(), sizeof(abi.attr.grh.dgid));
+  abi.attr.grh.flow_label = in.dest.flow_label;
+  abi.attr.grh.sgid_index = in.dest.sgid_index;
+  abi.attr.grh.hop_limit = in.dest.hop_limit;
+  abi.attr.grh.traffic_class = in.dest.traffic_class;
+  abi.attr.dlid = in.dest.dlid;
+  abi.attr.sl = in.dest.sl;
+  abi.attr.src_path_bits = in.dest.src_path_bits;
+  abi.attr.static_rate = in.dest.static_rate;
+  abi.attr.is_global = in.dest.is_global ? 1 : 0;
+  abi.attr.port_num = in.dest.port_num;
+  return write_abi(abi, core_in);
+}
+
+}  // namespace qmasq::vbond::uverbs
