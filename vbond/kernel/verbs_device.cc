@@ -80,4 +80,16 @@ std::string DeviceNodes::node_of(dev_t device) {
   return std::string(text.substr(at + kClass.size()));
 }
 
+std::string DeviceNodes::rdma_device_of(std::string_view node) {
+  std::string path = "/sys/class/infiniband_verbs/" + std::string(node) + "/ibdev";
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return {};
+  std::array<char, 128> text{};
+  ssize_t length = read(file.get(), text.data(), text.size());
+  std::string name(text.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
+  while (!name.empty() && name.back() == '\n')
+    name.pop_back();
+  return name;
+}
+
 }  // namespace qmasq::vbond

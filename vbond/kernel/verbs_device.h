@@ -36,6 +36,8 @@ class VerbsDevices {
   [[nodiscard]] virtual ErrnoOr<std::unique_ptr<VerbsFile>> adopt(UniqueFd file) = 0;
   // Node that a device number belongs to ("uverbs0"); empty: no verbs device.
   [[nodiscard]] virtual std::string node_of(dev_t device) = 0;
+  // RDMA device behind a node: "rxe0"; empty: none.
+  [[nodiscard]] virtual std::string rdma_device_of(std::string_view node) = 0;
 };
 
 // The kernel's. `root` is where the nodes are, ioctls go to the device.
@@ -45,6 +47,7 @@ class DeviceNodes final : public VerbsDevices {
   [[nodiscard]] ErrnoOr<std::unique_ptr<VerbsFile>> open(std::string_view node, int flags) override;
   [[nodiscard]] ErrnoOr<std::unique_ptr<VerbsFile>> adopt(UniqueFd file) override;
   [[nodiscard]] std::string node_of(dev_t device) override;
+  [[nodiscard]] std::string rdma_device_of(std::string_view node) override;
 
  private:
   const std::string root_;

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "vbond/intercept/metrics.h"
+#include "vbond/kernel/task_inspector.h"
+#include "vbond/kernel/verbs_device.h"
+#include "vbond/rename/verdict.h"
+#include "vbond/uverbs/abi.h"
+
+namespace qmasq::vbond {
+
+struct Services;
+
+// A verbs device that a tenant has open, and the agent's own descriptor of the same open file, on
+// which it executes verbs. Shared by the table, by calls on their way, and by the closer; the file
+// closes with the last of them.
+struct Context {
+  Context(ContextInfo info_in, std::unique_ptr<VerbsFile> file_in, bool software_in,
+          std::uint32_t driver_in, TaskInspector::Holder holder_in)
+      : info(std::move(info_in)),
+        file(std::move(file_in)),
+        software(software_in),
+        driver_id(driver_in),
+        holder(holder_in) {}
+
+  const ContextInfo info;
+  const std::unique_ptr<VerbsFile> file;
+  const bool software;  // rxe, siw: doorbells by write(), nothing but memory regions is pinned
+
+  // As the tenant's calls carry it once one of them succeeded; until then what the driver's name
+  // says, 0 unknown.
+  std::atomic<std::uint32_t> driver_id;
+
+  // Held while a verb of this context is decided and executed: Renamer wants the calls of a context
+  // one at a time. Never held over an access to the tenant's memory.
+  std::mutex mutex;
+  bool closed = false;  // guarded by mutex; executes nothing any more
+  // The QPs known to exist, guarded by mutex.
+  std::unordered_map<std::uint32_t, uverbs::QpType> queue_pairs;
+  // Hardware NICs: types of the QPs whose creation was let run and whose handles are not known
+  // yet. Guarded by mutex. What this proves and what not: executor.h.
+  std::vector<uverbs::QpType> pending;
+
+  // For HolderWatch alone.
+  std::mutex holder_mutex;
+  TaskInspector::Holder holder;  // where the descriptor was seen last
+  bool handed_over = false;      // false: not in the tenant yet
+  unsigned misses = 0;
+};
+
+// Destroys the QPs, tells the Renamer, and leaves the context closed for whoever still has it.
+// The QPs go one by one because the file may live on, in a socket's queue for instance.
+// `abandoned`: no process had it any more.
+void close_context(Services& services, Context& context, const std::string& endpoint_name,
+                   bool abandoned);
+
+}  // namespace qmasq::vbond

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vbond/intercept/dispatcher.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "vbond/intercept/executor.h"
+#include "vbond/uverbs/call.h"
+#include "vbond/uverbs/call_builder.h"
+#include "vbond/uverbs/doorbell.h"
+
+namespace qmasq::vbond {
+namespace {
+
+// A descriptor argument is an unsigned int to the kernel, whatever the upper half says.
+int descriptor_of(std::uint64_t argument) {
+  return static_cast<int>(static_cast<std::uint32_t>(argument));
+}
+
+constexpr std::uint64_t kPageSize = 4096;  // the smallest there is
+
+}  // namespace
+
+void Dispatcher::handle(Attachment& attachment, const Notification& call) {
+  const Clock& clock = services_.parts.clock;
+  auto start = clock.now();
+  Trap trap(services_, attachment, call);
+  Answer answer = serve(trap);
+  int err = 0;
+  switch (answer.how) {
+    case Answer::How::kReturn:
+      err = attachment.port().answer(call.id, answer.value, answer.err);
+      break;
+    case Answer::How::kRun:
+      err = attachment.port().let_run(call.id);
+      break;
+    case Answer::How::kDone:
+    case Answer::How::kGone:
+      break;
+  }
+  if (trap.row == kNotCounted) return;
+  // ENOENT: killed, or interrupted where the kernel has no WAIT_KILLABLE_RECV. What the agent
+  // executed stays done, as if the signal had come right after the call.
+  if (err != 0) answer.outcome = Outcome::kGone;
+  services_.metrics.count(trap.row, answer.outcome, clock.now() - start);
+}
+
+Answer Dispatcher::serve(Trap& trap) {
+  switch (trap.call.nr) {
+    case SYS_ioctl:
+      return serve_ioctl(trap);
+    case SYS_write:
+      return serve_write(trap);
+    default:
+      return serve_open(trap);
+  }
+}
+
+ErrnoOr<std::shared_ptr<Context>> Dispatcher::context_of(Trap& trap, int fd) {
+  auto found = trap.attachment.contexts().find(trap.tid(), fd);
+  if (found || found.error() != ENOENT) return found;
+  auto device = services_.parts.tasks.device_of(trap.tid(), fd);
+  if (!device) return tl::unexpected(device.error());
+  if (*device == 0) return tl::unexpected(ENOTTY);
+  std::string node = services_.parts.devices.node_of(*device);
+  if (node.empty()) return tl::unexpected(ENOTTY);
+  return adopt(trap, fd, node);
+}
+
+Answer Dispatcher::serve_ioctl(Trap& trap) {
+  trap.row = InterceptMetrics::row(OtherCall::kUndecodable);
+  const int fd = descriptor_of(trap.call.args[0]);
+  auto context = context_of(trap, fd);
+  if (!context) {
+    if (context.error() == ESRCH) return Answer::gone();
+    if (context.error() != ENOENT) return Answer::fails(context.error());
+    trap.row = InterceptMetrics::row(OtherCall::kForeign);
+    return trap.refuse(to_string(OtherCall::kForeign), EOPNOTSUPP,
+                       "a verbs device that was not opened by this program's own endpoint");
+  }
+
+  // Header and attributes in one read in nearly all cases: the largest common call has 14
+  // attributes. The read must not touch a page that the call itself does not reach.
+  const std::uint64_t address = trap.call.args[2];
+  std::array<std::byte, uverbs::kMaxCallSize> bytes;
+  constexpr std::size_t kUsual = 512;
+  const std::uint64_t to_page_end = kPageSize - address % kPageSize;
+  std::size_t have = std::max(
+      uverbs::kHeaderSize, static_cast<std::size_t>(std::min<std::uint64_t>(kUsual, to_page_end)));
+  if (int err = trap.read(address, std::span(bytes).first(have)); err != 0) {
+    return err == ESRCH ? Answer::gone() : Answer::fails(err);
+  }
+  auto header = uverbs::decode_header(std::span(bytes).first(have));
+  if (!header) return Answer::fails(header.error());
+  if (header->length > have) {
+    int err = trap.read(address + have, std::span(bytes).subspan(have, header->length - have));
+    if (err != 0) return Answer::fails(err);
+  }
+  auto call = uverbs::decode_call(std::span<const std::byte>(bytes).first(header->length));
+  if (!call) return Answer::fails(call.error());
+  const uverbs::Verb* verb = uverbs::find_verb(*call);
+  trap.row = InterceptMetrics::row(*verb);
+  return serve_verb(trap, **context, *call, *verb);
+}
+
+Answer Dispatcher::serve_write(Trap& trap) {
+  auto context = context_of(trap, descriptor_of(trap.call.args[0]));
+  if (context) return ring(trap, **context);
+  switch (context.error()) {
+    case ESRCH:
+      return Answer::gone();
+    case ENOENT:
+      // The kernel's answer, since the tenant did not open it.
+      trap.row = InterceptMetrics::row(OtherCall::kForeign);
+      return Answer::fails(EACCES, Outcome::kRefused);
+    default:
+      // Some file that has come to sit on a reserved number. Should a verbs device take its place
+      // before the call runs, the kernel refuses the write by itself.
+      return Answer::run();
+  }
+}
+
+Answer Dispatcher::ring(Trap& trap, Context& context) {
+  trap.row = InterceptMetrics::row(OtherCall::kWrite);
+  const std::uint64_t address = trap.call.args[1];
+  const std::uint64_t size = trap.call.args[2];
+  if (!context.software) {
+    return trap.refuse("WRITE", EOPNOTSUPP, "verbs by write() are not offered");
+  }
+  std::array<std::byte, uverbs::kDoorbellSize> bytes;
+  auto copy =
+      std::span(bytes).first(static_cast<std::size_t>(std::min<std::uint64_t>(size, bytes.size())));
+  if (int err = trap.read(address, copy); err != 0) return Answer::fails(err);
+  auto doorbell = uverbs::decode_doorbell(copy, size);
+  if (!doorbell) {
+    if (doorbell.error() != EOPNOTSUPP) return Answer::fails(doorbell.error());
+    return trap.refuse("WRITE", EOPNOTSUPP, "verbs by write() are not offered");
+  }
+  trap.row = InterceptMetrics::row(OtherCall::kDoorbell);
+  if (!trap.alive()) return Answer::gone();
+  // Not under context.mutex: nothing is decided here, and a doorbell must not wait for a verb.
+  auto call =
+      uverbs::ring_call(doorbell->qp_handle, context.driver_id.load(std::memory_order_relaxed));
+  auto sealed = call.seal();
+  if (!sealed) return Answer::fails(sealed.error());
+  auto rung = context.file->call(sealed->data());
+  if (!rung) return Answer::fails(rung.error());
+  TenantMemory::Out response{doorbell->response, call.out(uverbs::attr::kCoreOut)};
+  if (int err = trap.write(std::span(&response, 1)); err != 0) {
+    return err == ENOENT ? Answer::gone() : Answer::fails(err);
+  }
+  return Answer::returns(static_cast<std::int64_t>(size), Outcome::kExecuted);
+}
+
+}  // namespace qmasq::vbond

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vbond/intercept/executor.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "vbond/intercept/checks.h"
+#include "vbond/rename/renamer.h"
+#include "vbond/uverbs/call_builder.h"
+#include "vbond/uverbs/device.h"
+#include "vbond/uverbs/objects.h"
+#include "vbond/uverbs/qp.h"
+
+namespace qmasq::vbond {
+namespace {
+
+using uverbs::CallBuilder;
+using uverbs::Handler;
+using uverbs::Verb;
+
+// The errno of a refusal that has been reported, or of arguments that the kernel would not take.
+struct Stop {
+  int err = 0;
+  Outcome outcome = Outcome::kFailed;
+};
+using Judged = tl::expected<void, Stop>;
+
+tl::unexpected<Stop> bad(int err) {
+  return tl::unexpected(Stop{err, Outcome::kFailed});
+}
+tl::unexpected<Stop> refused(int err) {
+  return tl::unexpected(Stop{err, Outcome::kRefused});
+}
+
+// One verb that the agent executes or answers.
+class Execution {
+ public:
+  Execution(Trap& trap, Context& context, const Verb& verb, std::uint32_t driver_id,
+            CallBuilder builder)
+      : trap_(trap),
+        context_(context),
+        verb_(verb),
+        driver_id_(driver_id),
+        renamer_(trap.services.parts.renamer),
+        builder_(std::move(builder)) {}
+
+  Answer run(std::uint64_t header_address) {
+    if (int err = copy_arguments(); err != 0) {
+      return err == ESRCH ? Answer::gone() : Answer::fails(err);
+    }
+    if (!trap_.alive()) return Answer::gone();
+
+    Outcome outcome = Outcome::kExecuted;
+    std::int64_t value = 0;
+    {
+      std::lock_guard lock(context_.mutex);
+      if (context_.closed) return Answer::fails(ENODEV, Outcome::kRefused);
+      if (verb_.handler == Handler::kQueryGidEntry || verb_.handler == Handler::kQueryGidTable) {
+        outcome = Outcome::kAnswered;
+        if (auto done = answer_gids(); !done)
+          return Answer::fails(done.error().err, done.error().outcome);
+      } else {
+        if (auto ok = before(); !ok) return Answer::fails(ok.error().err, ok.error().outcome);
+        auto sealed = builder_.seal();
+        if (!sealed) return Answer::fails(sealed.error());
+        auto result = context_.file->call(sealed->data());
+        after(result ? 0 : result.error());
+        if (!result) return Answer::fails(result.error());
+        if (spoiled_) return Answer::fails(EIO);
+        value = *result;
+      }
+    }
+    return copy_back(header_address, value, outcome);
+  }
+
+ private:
+  int copy_arguments() {
+    auto inputs = builder_.inputs();
+    std::array<TenantMemory::In, CallBuilder::kMaxBuilderAttrs> pieces;
+    std::size_t used = 0;
+    for (const auto& input : inputs)
+      pieces[used++] = {input.address, input.bytes};
+    if (int err = trap_.read(std::span(pieces).first(used)); err != 0) return err;
+    for (const auto& fd : builder_.fds()) {
+      if (fd.tenant_fd < 0 || fd.tenant_fd > INT32_MAX) return EBADF;
+      auto taken = trap_.services.parts.tasks.take(trap_.tid(), static_cast<int>(fd.tenant_fd));
+      if (!taken) return taken.error();
+      builder_.set_fd(fd.attr_id, taken->get());
+      taken_.push_back(std::move(*taken));
+    }
+    return 0;
+  }
+
+  Judged before() {
+    switch (verb_.handler) {
+      case Handler::kGetContext:
+        uverbs::clear_back_doors(static_cast<uverbs::DriverId>(driver_id_),
+                                 builder_.in(uverbs::attr::kUhwIn));
+        return {};
+      case Handler::kModifyQp:
+        return before_modify();
+      case Handler::kCreateQp:
+        return before_create();
+      case Handler::kDestroyQp:
+        return keep_handle(uverbs::decode_destroy_qp(builder_, verb_));
+      case Handler::kQueryQp:
+        return before_query();
+      case Handler::kOpenXrcd:
+        return check_open_xrcd();
+      default:
+        return {};
+    }
+  }
+
+  void after(int err) {
+    switch (verb_.handler) {
+      case Handler::kModifyQp:
+        renamer_.after_modify(context_.info, plan_, err);
+        if (err == 0) know(handle_, modify_type_);
+        break;
+      case Handler::kCreateQp:
+        if (err == 0) after_create();
+        break;
+      case Handler::kDestroyQp:
+        if (err == 0) forget(handle_);
+        break;
+      case Handler::kQueryQp:
+        if (err == 0) after_query();
+        break;
+      case Handler::kQueryPort:
+        if (err == 0) {
+          spoiled_ = !uverbs::set_gid_table_length(response(uverbs::attr::kQueryPortResp),
+                                                   renamer_.gid_table_length(context_.info));
+        }
+        break;
+      case Handler::kQueryDevice:
+        if (err == 0) {
+          const uverbs::Guid guid = renamer_.device_guid(context_.info);
+          spoiled_ = !uverbs::set_device_guids(response(uverbs::attr::kCoreOut), guid, guid);
+        }
+        break;
+      default:
+        break;
+    }
+    if (err == 0) {
+      // The kernel took the tenant's driver id, so it is the device's.
+      context_.driver_id.store(driver_id_, std::memory_order_relaxed);
+    }
+  }
+
+  [[nodiscard]] bool is_write_form() const { return verb_.key.form != uverbs::Form::kIoctl; }
+  std::span<std::byte> response(std::uint16_t ioctl_attr) {
+    return builder_.out(is_write_form() ? uverbs::attr::kCoreOut : ioctl_attr);
+  }
+
+  Judged keep_handle(const uverbs::ErrnoOr<std::uint32_t>& handle) {
+    if (!handle) return bad(handle.error());
+    handle_ = *handle;
+    return {};
+  }
+
+  Judged before_modify() {
+    auto core_in = builder_.in(uverbs::attr::kCoreIn);
+    auto command = uverbs::decode_modify_qp(core_in, verb_.key.form);
+    if (!command) return bad(command.error());
+    handle_ = command->qp_handle;
+    if (!context_.software) {
+      if (int err = take_in(handle_); err != 0) return bad(err);
+    }
+    auto plan = renamer_.before_modify(context_.info, *command);
+    if (!plan) return refused(plan.error().err);  // the Renamer has reported it
+    plan_ = *plan;
+    if (!uverbs::encode_modify_qp(*command, verb_.key.form, core_in)) return bad(EINVAL);
+    return {};
+  }
+
+  Judged before_query() {
+    auto query = uverbs::decode_query_qp(builder_.in(uverbs::attr::kCoreIn));
+    if (!query) return bad(query.error());
+    handle_ = query->qp_handle;
+    return {};
+  }
+
+  void after_query() {
+    auto out = builder_.out(uverbs::attr::kCoreOut);
+    auto answer = uverbs::decode_query_qp_resp(out);
+    if (!answer) {
+      spoiled_ = true;
+      return;
+    }
+    renamer_.after_query_qp(context_.info, handle_, *answer);
+    spoiled_ = !uverbs::encode_query_qp_resp(*answer, out);
+  }
+
+  Judged before_create() {
+    auto create = uverbs::decode_create_qp(builder_, verb_);
+    if (!create) return bad(create.error());
+    auto allowed = check_create_qp(trap_, context_, *create);
+    if (!allowed) return refused(allowed.error());
+    created_type_ = create->type;
+    return {};
+  }
+
+  void after_create() {
+    auto created = uverbs::decode_create_qp_resp(builder_, verb_);
+    if (!created) {
+      spoiled_ = true;
+      return;
+    }
+    handle_ = created->qp_handle;
+    made_ = true;
+    renamer_.qp_created(context_.info, handle_, created->qpn, created_type_);
+    know(handle_, created_type_);
+  }
+
+  // A file would be one of the agent's own, and an XRC domain with a file can be shared by whoever
+  // may open it.
+  Judged check_open_xrcd() {
+    auto open = uverbs::decode_open_xrcd(builder_.in(uverbs::attr::kCoreIn));
+    if (!open) return bad(open.error());
+    if (open->fd == -1) return {};
+    return refused(
+        trap_.refuse(verb_.name, EOPNOTSUPP, "an XRC domain shared by a file is not offered").err);
+  }
+
+  Judged answer_gids() {
+    const ContextInfo& info = context_.info;
+    if (verb_.handler == Handler::kQueryGidEntry) {
+      if (builder_.value(uverbs::attr::kGidEntryFlags).value_or(0) != 0) return bad(EINVAL);
+      auto port = builder_.value(uverbs::attr::kGidEntryPort).value_or(0);
+      auto index = builder_.value(uverbs::attr::kGidEntryIndex).value_or(0);
+      if (port > UINT32_MAX || index > UINT32_MAX) return bad(EINVAL);
+      auto entry = renamer_.gid_entry(info, static_cast<std::uint32_t>(port),
+                                      static_cast<std::uint32_t>(index));
+      if (!entry) return bad(entry.error().err);
+      auto bytes = uverbs::encode_gid_entry(*entry);
+      return builder_.answer(uverbs::attr::kGidEntryResp, bytes, /*zero_rest=*/true) ? Judged()
+                                                                                     : bad(EINVAL);
+    }
+    if (builder_.value(uverbs::attr::kGidTableFlags).value_or(0) != 0) return bad(EINVAL);
+    auto entries = renamer_.gid_table(info);
+    std::vector<std::byte> table(builder_.out(uverbs::attr::kGidTableRespEntries).size());
+    auto used = uverbs::encode_gid_table(
+        entries, builder_.value(uverbs::attr::kGidTableEntrySize).value_or(0), table);
+    if (!used) return bad(used.error());
+    const std::uint64_t count = entries.size();
+    bool fits = builder_.answer(uverbs::attr::kGidTableRespEntries, std::span(table).first(*used),
+                                /*zero_rest=*/false) &&
+                builder_.answer(uverbs::attr::kGidTableRespNumEntries,
+                                std::as_bytes(std::span(&count, 1)), /*zero_rest=*/false);
+    return fits ? Judged() : bad(EINVAL);
+  }
+
+  // Hardware: a QP whose handle is new to us. See executor.h.
+  int take_in(std::uint32_t handle) {
+    if (context_.queue_pairs.contains(handle)) return 0;
+    auto query = CallBuilder::invoke_write(
+        static_cast<std::uint32_t>(uverbs::WriteCommand::kQueryQp), driver_id_);
+    std::array<std::byte, uverbs::kQueryQpSize> core_in{};
+    if (!uverbs::encode_query_qp({handle, 0}, core_in)) return EINVAL;
+    if (int err = query.add_in(uverbs::attr::kCoreIn, core_in); err != 0) return err;
+    if (int err = query.add_out(uverbs::attr::kCoreOut, uverbs::kQueryQpRespSize); err != 0)
+      return err;
+    auto sealed = query.seal();
+    if (!sealed) return sealed.error();
+    auto exists = context_.file->call(sealed->data());
+    if (!exists) return exists.error();
+    uverbs::QpType type{};
+    auto& pending = context_.pending;
+    if (!pending.empty() && std::all_of(pending.begin(), pending.end(),
+                                        [&](auto each) { return each == pending.front(); })) {
+      type = pending.front();
+      pending.pop_back();
+    }
+    renamer_.qp_created(context_.info, handle, Qpn{}, type);
+    know(handle, type);
+    return 0;
+  }
+
+  void know(std::uint32_t handle, uverbs::QpType type) {
+    if (context_.queue_pairs.try_emplace(handle, type).second) {
+      trap_.services.metrics.add_queue_pairs(1);
+    }
+  }
+  void forget(std::uint32_t handle) {
+    renamer_.qp_destroyed(context_.info, handle);
+    if (context_.queue_pairs.erase(handle) != 0) trap_.services.metrics.add_queue_pairs(-1);
+  }
+
+  Answer copy_back(std::uint64_t header_address, std::int64_t value, Outcome outcome) {
+    auto results = builder_.write_backs(header_address);
+    if (results.empty()) return Answer::returns(value, outcome);
+    std::array<TenantMemory::Out, 2 * CallBuilder::kMaxBuilderAttrs> pieces;
+    std::size_t used = 0;
+    for (const auto& result : results)
+      pieces[used++] = {result.address, result.bytes};
+    int err = trap_.write(std::span(pieces).first(used));
+    if (err == 0) return Answer::returns(value, outcome);
+    // As in the kernel, an object whose handle the caller can not be told is not made.
+    if (made_) undo_create();
+    return err == ENOENT || err == ESRCH ? Answer::gone() : Answer::fails(err);
+  }
+
+  void undo_create() {
+    std::lock_guard lock(context_.mutex);
+    if (context_.closed) return;
+    CallBuilder call(static_cast<std::uint16_t>(uverbs::Object::kQp), 1, driver_id_);
+    constexpr std::size_t kResponse = 4;
+    if (call.add_idr(uverbs::attr::kDestroyQpHandle, handle_) != 0) return;
+    if (call.add_out(uverbs::attr::kDestroyQpResp, kResponse) != 0) return;
+    auto sealed = call.seal();
+    if (sealed && context_.file->call(sealed->data())) forget(handle_);
+  }
+
+  Trap& trap_;
+  Context& context_;
+  const Verb& verb_;
+  const std::uint32_t driver_id_;  // as the tenant's call has it
+  Renamer& renamer_;
+  CallBuilder builder_;
+  std::vector<UniqueFd> taken_;
+  ModifyPlan plan_;
+  std::uint32_t handle_ = 0;
+  uverbs::QpType created_type_{};
+  uverbs::QpType modify_type_{};
+  bool made_ = false;
+  bool spoiled_ = false;  // the kernel's answer can not be turned back: the tenant gets EIO
+};
+
+Answer execute(Trap& trap, Context& context, const uverbs::Call& call, const Verb& verb) {
+  auto builder = CallBuilder::from_call(call, verb);
+  if (!builder) return Answer::fails(builder.error());
+  Execution execution(trap, context, verb, call.driver_id(), std::move(*builder));
+  return execution.run(trap.call.args[2]);
+}
+
+}  // namespace
+
+Answer serve_verb(Trap& trap, Context& context, const uverbs::Call& call, const Verb& verb) {
+  if (verb.verb_class == uverbs::VerbClass::kRefused) {
+    return trap.refuse(verb.name, verb.refusal, "not offered");
+  }
+  if (trap.attachment.revoked()) return trap.refuse(verb.name, ENODEV, "the endpoint is gone");
+  const bool by_agent = verb.run_in == uverbs::RunIn::kAgent ||
+                        verb.handler == Handler::kDestroyQp ||
+                        (verb.run_in == uverbs::RunIn::kAgentOnSoftwareNic && context.software);
+  if (by_agent) return execute(trap, context, call, verb);
+  return check_and_run(trap, context, call, verb);
+}
+
+}  // namespace qmasq::vbond

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "vbond/intercept/trap.h"
+#include "vbond/uverbs/call.h"
+#include "vbond/uverbs/verb.h"
+
+// Serves ioctl(RDMA_VERBS_IOCTL) on a context, by the row of the verb table (design section 4).
+//
+// Executed by the agent: arguments are copied once into a call of the agent's own, judged and
+// rewritten there, executed on the agent's descriptor, results turned back and copied out. What
+// the tenant does to its memory in the meantime changes nothing.
+//
+// Let run: arguments are copied, checked, and the kernel reads them again in the tenant's own
+// call, which another thread may have changed by then. So what is checked here (a QP type on
+// hardware, an SRQ type, a back door in GET_CONTEXT) keeps honest programs within what is offered
+// and proves nothing about hostile ones; design section 9 says what closes that.
+//
+// QPs. On software NICs creation and destruction are executed, so handle, number and type are
+// certain. On hardware creation must run in the tenant (it pins the caller's memory): the type
+// asked for is remembered as pending, and the first verb on a QP of unknown handle, once the kernel
+// has confirmed the handle, takes a pending type if all that are pending agree (they do in
+// practice). Unproven on hardware, then: that the type is the one that was checked, and the QP's
+// number, which no verb tells. Addresses do not depend on either: they are judged in MODIFY_QP,
+// which is always executed. Destruction is executed on every NIC.
+namespace qmasq::vbond {
+
+[[nodiscard]] Answer serve_verb(Trap& trap, Context& context, const uverbs::Call& call,
+                                const uverbs::Verb& verb);
+
+}  // namespace qmasq::vbond

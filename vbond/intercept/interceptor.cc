@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vbond/intercept/interceptor.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "common/unique_fd.h"
+#include "vbond/events/event_log.h"
+#include "vbond/intercept/attachment.h"
+#include "vbond/intercept/dispatcher.h"
+#include "vbond/intercept/holder_watch.h"
+#include "vbond/intercept/services.h"
+#include "vbond/rename/endpoint_table.h"
+
+namespace qmasq::vbond {
+namespace {
+
+using std::chrono::milliseconds;
+using AttachmentPtr = std::shared_ptr<Attachment>;
+
+// Rounds without traffic after which the steward sleeps until the next trap.
+constexpr unsigned kQuietRounds = 100;
+constexpr int kMostHangUps = 32;
+
+}  // namespace
+
+// Threads besides those of the attachments: the steward notices listeners that hang up, looks
+// after the number of receivers, and ends attachments; the watcher runs HolderWatch.
+class Interceptor::Impl {
+ public:
+  Impl(const Parts& parts, InterceptOptions options)
+      : services_{parts, std::move(options), InterceptMetrics(parts.registry)},
+        watch_(services_),
+        dispatcher_(services_, watch_,
+                    [this](const Attachment& asking, int own) { return owned(asking, own); }),
+        epoll_(epoll_create1(EPOLL_CLOEXEC)),
+        wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    watch_descriptor(wake_.get(), EPOLLIN);
+    steward_ = std::thread([this] { steward_loop(); });
+    watcher_ = std::thread([this] { watcher_loop(); });
+  }
+
+  ~Impl() {
+    (void)stop(milliseconds(0));
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return attachments_.empty() && ending_.empty(); });
+      leave_ = true;
+    }
+    changed_.notify_all();
+    wake();
+    steward_.join();
+    watcher_.join();
+  }
+
+  Status attach(std::unique_ptr<NotificationPort> port, EndpointUid endpoint, pid_t pid,
+                std::string command) {
+    EndpointPtr local = services_.parts.endpoints.find(endpoint);
+    if (!local)
+      return fail(Code::kNotFound, "the endpoint is not on this host any more", "endpoint");
+    for (char& each : command) {
+      if (static_cast<unsigned char>(each) < 0x20 || each == 0x7f) each = '?';
+    }
+    const int descriptor = port->descriptor();
+    auto attachment = std::make_shared<Attachment>(
+        services_, std::move(port), endpoint, local->name, pid, command,
+        [this](Attachment& at, const Notification& call) { dispatcher_.handle(at, call); },
+        [this] { note_traffic(); });
+    {
+      std::lock_guard lock(mutex_);
+      if (stopped_) return fail(Code::kFailedPrecondition, "the agent is stopping");
+      if (attachments_.size() >= services_.options.max_attachments) {
+        return fail(Code::kResourceExhausted,
+                    "more than " + std::to_string(services_.options.max_attachments) +
+                        " programs are attached on this host");
+      }
+      attachments_.push_back(attachment);
+    }
+    services_.metrics.add_attachments(1);
+    record(*attachment, EventType::kAttached, {});
+    attachment->start();
+    // Events of no kind: EPOLLHUP comes all the same, and the traps do not wake the steward.
+    watch_descriptor(descriptor, 0);
+    return {};
+  }
+
+  void detach_endpoint(EndpointUid endpoint) {
+    for (const AttachmentPtr& attachment : snapshot()) {
+      if (attachment->endpoint != endpoint) continue;
+      attachment->revoke();
+      attachment->bury(attachment->contexts().close(), /*abandoned=*/false);
+      attachment->wait_buried();
+    }
+  }
+
+  InterceptStats stats() const {
+    InterceptStats out;
+    for (const AttachmentInfo& each : list()) {
+      ++out.attachments;
+      out.contexts += each.contexts;
+      out.queue_pairs += each.queue_pairs;
+    }
+    return out;
+  }
+
+  std::vector<AttachmentInfo> list() const {
+    std::vector<AttachmentInfo> out;
+    for (const AttachmentPtr& attachment : snapshot()) {
+      AttachmentInfo info;
+      info.endpoint = attachment->endpoint;
+      info.endpoint_name = attachment->endpoint_name;
+      info.pid = attachment->pid;
+      info.command = attachment->command;
+      info.receivers = attachment->receivers();
+      for (const auto& context : attachment->contexts().all()) {
+        ++info.contexts;
+        std::lock_guard lock(context->mutex);
+        info.queue_pairs += context->queue_pairs.size();
+      }
+      out.push_back(std::move(info));
+    }
+    return out;
+  }
+
+  const InterceptOptions& options() const { return services_.options; }
+
+  bool stop(milliseconds patience) {
+    std::unique_lock lock(mutex_);
+    stopped_ = true;
+    for (const AttachmentPtr& attachment : attachments_)
+      begin_end(attachment);
+    attachments_.clear();
+    lock.unlock();
+    wake();
+    lock.lock();
+    return changed_.wait_for(lock, patience, [&] { return ending_.empty(); });
+  }
+
+ private:
+  void watch_descriptor(int descriptor, std::uint32_t events) {
+    epoll_event event{};
+    event.events = events;
+    event.data.fd = descriptor;
+    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, descriptor, &event) != 0) {
+      spdlog::error("epoll_ctl: {}", std::strerror(errno));
+    }
+  }
+
+  void wake() {
+    std::uint64_t one = 1;
+    (void)!write(wake_.get(), &one, sizeof(one));
+  }
+
+  // Called at each trap. While the steward is awake this is one read of a shared flag.
+  void note_traffic() {
+    if (!steward_sleeps_.load(std::memory_order_relaxed)) return;
+    if (steward_sleeps_.exchange(false, std::memory_order_acq_rel)) wake();
+  }
+
+  std::vector<AttachmentPtr> snapshot() const {
+    std::lock_guard lock(mutex_);
+    return attachments_;
+  }
+
+  bool owned(const Attachment& asking, int own) const {
+    for (const AttachmentPtr& attachment : snapshot()) {
+      if (attachment.get() != &asking && attachment->contexts().has_file(own)) return true;
+    }
+    return false;
+  }
+
+  void record(const Attachment& attachment, EventType type, std::string reason) {
+    Event event;
+    event.type = type;
+    event.endpoint = attachment.endpoint_name;
+    event.pid = attachment.pid;
+    event.command = attachment.command;
+    event.reason = std::move(reason);
+    services_.parts.events.record(std::move(event));
+  }
+
+  // REQUIRES: mutex_. The caller takes it out of attachments_.
+  void begin_end(const AttachmentPtr& attachment) {
+    (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, attachment->port().descriptor(), nullptr);
+    attachment->stop();
+    attachment->bury(attachment->contexts().close(), /*abandoned=*/false);
+    ending_.push_back(attachment);
+  }
+
+  void steward_loop() {
+    unsigned quiet = 0;
+    std::array<epoll_event, kMostHangUps> events{};
+    for (;;) {
+      const bool sleep = prepare_to_sleep(quiet);
+      const int timeout = sleep ? -1 : static_cast<int>(services_.options.stall.count());
+      int count = epoll_wait(epoll_.get(), events.data(), kMostHangUps, timeout);
+      steward_sleeps_.store(false, std::memory_order_relaxed);
+      bool any = false;
+      for (int i = 0; i < count; ++i) {
+        int descriptor = events[static_cast<std::size_t>(i)].data.fd;
+        any = true;
+        if (descriptor == wake_.get()) {
+          std::uint64_t drained = 0;
+          (void)!read(wake_.get(), &drained, sizeof(drained));
+        } else {
+          hang_up(descriptor);
+        }
+      }
+      auto now = services_.parts.clock.now();
+      for (const AttachmentPtr& attachment : snapshot())
+        any = attachment->tend(now) || any;
+      any = end_attachments() || any;
+      quiet = any ? 0 : quiet + 1;
+      std::lock_guard lock(mutex_);
+      if (leave_) return;
+    }
+  }
+
+  // True when the steward may wait without end. A trap between this and the wait finds
+  // steward_sleeps_ set and makes wake_ readable.
+  bool prepare_to_sleep(unsigned quiet) {
+    if (quiet < kQuietRounds) return false;
+    steward_sleeps_.store(true, std::memory_order_seq_cst);
+    std::lock_guard lock(mutex_);
+    return ending_.empty() && !leave_;
+  }
+
+  void hang_up(int descriptor) {
+    std::lock_guard lock(mutex_);
+    auto at = std::find_if(attachments_.begin(), attachments_.end(), [&](const auto& each) {
+      return each->port().descriptor() == descriptor;
+    });
+    if (at == attachments_.end()) return;
+    begin_end(*at);
+    attachments_.erase(at);
+  }
+
+  // Drives those that end; true while there are any.
+  bool end_attachments() {
+    std::vector<AttachmentPtr> ending;
+    {
+      std::lock_guard lock(mutex_);
+      ending = ending_;
+    }
+    if (ending.empty()) return false;
+    for (AttachmentPtr& attachment : ending) {
+      attachment->kick();
+      if (!attachment->finished()) continue;
+      record(*attachment, EventType::kDetached, "its last process is gone, or the agent stops");
+      services_.metrics.add_attachments(-1);
+      std::lock_guard lock(mutex_);
+      std::erase(ending_, attachment);
+    }
+    ending.clear();  // listeners close here, with the last reference
+    changed_.notify_all();
+    return true;
+  }
+
+  void watcher_loop() {
+    for (;;) {
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait_for(lock, services_.options.holder_check, [&] { return leave_; });
+        if (leave_) return;
+      }
+      watch_.round(snapshot());
+    }
+  }
+
+  Services services_;
+  HolderWatch watch_;
+  Dispatcher dispatcher_;
+  UniqueFd epoll_;
+  UniqueFd wake_;
+  std::atomic<bool> steward_sleeps_{false};
+  mutable std::mutex mutex_;  // guards all below
+  std::condition_variable changed_;
+  std::vector<AttachmentPtr> attachments_;
+  std::vector<AttachmentPtr> ending_;
+  bool stopped_ = false;
+  bool leave_ = false;
+  std::thread steward_;
+  std::thread watcher_;
+};
+
+Interceptor::Interceptor(const Parts& parts, InterceptOptions options)
+    : impl_(std::make_unique<Impl>(parts, std::move(options))) {}
+Interceptor::~Interceptor() = default;
+
+Status Interceptor::attach(std::unique_ptr<NotificationPort> port, EndpointUid endpoint, pid_t pid,
+                           std::string command) {
+  return impl_->attach(std::move(port), endpoint, pid, std::move(command));
+}
+void Interceptor::detach_endpoint(EndpointUid endpoint) {
+  impl_->detach_endpoint(endpoint);
+}
+InterceptStats Interceptor::stats() const {
+  return impl_->stats();
+}
+std::vector<AttachmentInfo> Interceptor::list() const {
+  return impl_->list();
+}
+const InterceptOptions& Interceptor::options() const {
+  return impl_->options();
+}
+bool Interceptor::stop(milliseconds patience) {
+  return impl_->stop(patience);
+}
+
+}  // namespace qmasq::vbond

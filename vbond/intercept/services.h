@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "vbond/intercept/interceptor.h"
+#include "vbond/intercept/metrics.h"
+#include "vbond/intercept/options.h"
+
+namespace qmasq::vbond {
+
+// What every part of this folder works with. Owned by the Interceptor, outlives all of its threads.
+struct Services {
+  Interceptor::Parts parts;
+  InterceptOptions options;
+  InterceptMetrics metrics;
+  std::atomic<std::uint64_t> next_context{1};
+};
+
+}  // namespace qmasq::vbond

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "vbond/intercept/attachment.h"
+#include "vbond/intercept/metrics.h"
+#include "vbond/intercept/services.h"
+#include "vbond/kernel/notification_port.h"
+#include "vbond/kernel/tenant_memory.h"
+
+namespace qmasq::vbond {
+
+// What a tenant's call gets.
+struct Answer {
+  enum class How : std::uint8_t {
+    kReturn,  // returns `value`, or fails with `err` when it is not 0
+    kRun,     // the kernel runs it
+    kDone,    // answered already (a descriptor was injected)
+    kGone,    // nobody is there any more
+  };
+  How how = How::kReturn;
+  Outcome outcome = Outcome::kAnswered;
+  std::int64_t value = 0;
+  int err = 0;
+
+  [[nodiscard]] static Answer returns(std::int64_t value, Outcome outcome) {
+    return {How::kReturn, outcome, value, 0};
+  }
+  [[nodiscard]] static Answer fails(int err, Outcome outcome = Outcome::kFailed) {
+    return {How::kReturn, outcome, 0, err};
+  }
+  [[nodiscard]] static Answer run() { return {How::kRun, Outcome::kPassed, 0, 0}; }
+  [[nodiscard]] static Answer done() { return {How::kDone, Outcome::kExecuted, 0, 0}; }
+  [[nodiscard]] static Answer gone() { return {How::kGone, Outcome::kGone, 0, 0}; }
+};
+
+// Not a verb: an ordinary open or write that happened to be trapped.
+inline constexpr std::size_t kNotCounted = static_cast<std::size_t>(-1);
+
+// One trapped call while it is served. On the stack of one receiver.
+class Trap {
+ public:
+  Trap(Services& services_in, Attachment& attachment_in, const Notification& call_in)
+      : services(services_in), attachment(attachment_in), call(call_in) {}
+
+  Services& services;
+  Attachment& attachment;
+  const Notification& call;
+  // Row of the metrics that the call counts in; settled on the way.
+  std::size_t row = kNotCounted;
+
+  // The task that was read from is the one that called. After reading and before acting on it,
+  // and before writing: ids of tasks are used again.
+  [[nodiscard]] bool alive() const { return attachment.port().alive(call.id); }
+  [[nodiscard]] pid_t tid() const { return call.tid; }
+  [[nodiscard]] int read(std::span<const TenantMemory::In> pieces) const {
+    return services.parts.memory.read(call.tid, pieces);
+  }
+  [[nodiscard]] int read(std::uint64_t address, std::span<std::byte> bytes) const {
+    TenantMemory::In piece{address, bytes};
+    return read(std::span(&piece, 1));
+  }
+  // ENOENT when the task is gone.
+  [[nodiscard]] int write(std::span<const TenantMemory::Out> pieces) const {
+    if (!alive()) return ENOENT;
+    return services.parts.memory.write(call.tid, pieces);
+  }
+
+  // A refusal of this folder's own, with its event.
+  [[nodiscard]] Answer refuse(std::string_view verb, int err, std::string reason) const;
+};
+
+}  // namespace qmasq::vbond
