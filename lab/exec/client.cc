@@ -26,7 +26,7 @@ namespace qmasq::lab {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::size_t kBlock = 64 * 1024;
+constexpr std::size_t kBlock = 64UL * 1024;
 constexpr std::chrono::seconds kGrace{3};
 
 // Puts the user's terminal into raw mode, and back when it goes.

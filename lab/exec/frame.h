@@ -32,7 +32,7 @@ enum class FrameType : std::uint8_t {
 };
 
 // No honest frame is larger: arguments and environment of one command, or a block of output.
-inline constexpr std::size_t kMaxFrame = 256 * 1024;
+inline constexpr std::size_t kMaxFrame = 256UL * 1024;
 
 struct Frame {
   FrameType type = FrameType::kStart;

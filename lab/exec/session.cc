@@ -29,8 +29,8 @@ namespace qmasq::lab {
 namespace {
 
 // Past this much waiting data one side is not read until the other has taken some.
-constexpr std::size_t kHighWater = 256 * 1024;
-constexpr std::size_t kBlock = 64 * 1024;
+constexpr std::size_t kHighWater = 256UL * 1024;
+constexpr std::size_t kBlock = 64UL * 1024;
 constexpr int kStartTimeoutMs = 10'000;
 constexpr int kGraceMs = 2'000;
 

@@ -17,9 +17,9 @@ namespace {
 
 constexpr std::size_t kLengthBytes = 4;
 constexpr std::size_t kEthernetHeader = 14;
-constexpr std::size_t kLargestFrame = 72 * 1024;  // QEMU's own limit is 4096 + 65536
+constexpr std::size_t kLargestFrame = 72UL * 1024;  // QEMU's own limit is 4096 + 65536
 // A host that does not take its frames loses them past this, as on a switch with a full queue.
-constexpr std::size_t kQueueLimit = 8 * 1024 * 1024;
+constexpr std::size_t kQueueLimit = 8UL * 1024 * 1024;
 constexpr std::size_t kMostStations = 4096;
 
 std::uint64_t station(std::span<const std::byte> address) {
@@ -88,7 +88,7 @@ void Switch::accept_port() {
 }
 
 bool Switch::read_port(Port& port) {
-  std::array<std::byte, 128 * 1024> block;
+  std::array<std::byte, 128UL * 1024> block;
   const ssize_t size = ::read(port.fd.get(), block.data(), block.size());
   if (size < 0) return errno == EAGAIN || errno == EINTR;
   if (size == 0) return false;

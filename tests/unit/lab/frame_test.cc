@@ -10,7 +10,8 @@ namespace {
 
 std::vector<std::byte> bytes_of(std::initializer_list<int> values) {
   std::vector<std::byte> bytes;
-  for (const int value : values) bytes.push_back(static_cast<std::byte>(value));
+  for (const int value : values)
+    bytes.push_back(static_cast<std::byte>(value));
   return bytes;
 }
 
@@ -68,7 +69,8 @@ TEST(Frame, StartWithoutCommandOrWithZeroByteIsRefused) {
 TEST(Frame, AListLongerThanItsFrameIsRefusedBeforeMemoryIsTaken) {
   auto payload = payload_of(encode_start(sample()));
   // token: 4 + 6, terminal 1, window 4, directory 4 + 4: then the count of arguments.
-  for (std::size_t i = 23; i < 27; ++i) payload[i] = std::byte{0xff};
+  for (std::size_t i = 23; i < 27; ++i)
+    payload[i] = std::byte{0xff};
   EXPECT_FALSE(decode_start(payload));
 }
 
@@ -107,7 +109,8 @@ TEST(Frame, RandomBytesNeverDoHarm) {
   std::mt19937 random(7);
   for (int round = 0; round < 20000; ++round) {
     std::vector<std::byte> bytes(random() % 64);
-    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() % 4 == 0 ? random() : 0);
+    for (std::byte& byte : bytes)
+      byte = static_cast<std::byte>(random() % 4 == 0 ? random() : 0);
     (void)decode_start(bytes);
     (void)decode_window(bytes);
     (void)decode_u8(bytes);
