@@ -270,7 +270,7 @@ Status BatchCollector::link(const HeldState& held) {
 
 Result<Change> BatchCollector::finish(const HeldState& held) {
   Status status = std::move(verdict_);
-  if (status && !change_.snapshot && change_.revision < held.revision) {
+  if (status && !change_.snapshot && !held.stale && change_.revision < held.revision) {
     status = fail(Code::kInvalidArgument, fmt::format("revision {} is older than {}, which is held",
                                                       change_.revision.value, held.revision.value));
   }

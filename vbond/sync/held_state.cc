@@ -9,6 +9,7 @@ void HeldState::apply(const Change& change) {
   if (change.snapshot) {
     vpcs.clear();
     hosts.clear();
+    stale = false;
   }
   for (VpcUid uid : change.removed_vpcs)
     vpcs.erase(uid);
@@ -25,11 +26,6 @@ void HeldState::apply(const Change& change) {
     hosts[one.name] = one.uid;
   }
   revision = change.revision;
-}
-
-void HeldState::forget_origin() {
-  store_id.clear();
-  revision = Revision{};
 }
 
 }  // namespace qmasq::vbond

@@ -22,11 +22,12 @@ class HeldState {
   // After all observers applied it. REQUIRES: `change` came from BatchCollector.
   void apply(const Change& change);
   [[nodiscard]] bool empty() const { return vpcs.empty() && hosts.empty(); }
-  // The agent goes on using what it has, and asks for all of it anew.
-  void forget_origin();
 
-  std::string store_id;  // empty: holds nothing
-  HostUid host;          // who this host is in that store
+  std::string store_id;  // where all this came from; empty: nowhere yet
+  // What is held goes on being used, but it is not to be built upon: the next stream asks for
+  // everything anew.
+  bool stale = false;
+  HostUid host;  // who this host is in that store
   Revision revision;
   std::unordered_map<VpcUid, Vpc> vpcs;
   std::unordered_map<std::string, HostUid> hosts;  // by name: "hosts/hostA"

@@ -39,7 +39,7 @@ v1::Hello Session::open() {
   hello.set_host(identity_.host);
   hello.set_agent_version(identity_.agent_version);
   hello.set_kernel_release(identity_.kernel_release);
-  if (held_.store_id.empty()) return hello;
+  if (held_.store_id.empty() || held_.stale) return hello;
   hello.set_store_id(held_.store_id);
   hello.set_held_revision(held_.revision.value);
   std::vector<std::uint64_t> uids;
@@ -81,21 +81,28 @@ Result<Session::Reaction> Session::receive_welcome(const v1::Welcome& welcome) {
   }
   HostUid host{welcome.host_uid()};
   bool same_store = welcome.store_id() == held_.store_id;
-  if (same_store && held_.host != host) {
+  if (same_store && held_.host != host && !held_.stale) {
     // Deleted and made again under its name: what is held belongs to a host that is no more, and
     // the controller counts on us to hold it.
-    held_.forget_origin();
+    held_.stale = true;
     return fail(Code::kAborted, "this host was deleted at the controller and made anew");
   }
   store_id_ = welcome.store_id();
-  need_snapshot_ = !same_store && !held_.empty();
-  held_.host = host;
-  follower_.welcomed(host);
+  host_ = host;
+  need_snapshot_ = !held_.empty() && (held_.stale || !same_store);
+  // What is held stays in use until there is something to put in its place.
+  if (!need_snapshot_) take_identity();
   state_.set_connected(true);
   Reaction out;
   out.heartbeat = std::clamp(std::chrono::milliseconds(welcome.heartbeat_interval_ms()),
                              kShortestHeartbeat, kLongestHeartbeat);
   return out;
+}
+
+void Session::take_identity() {
+  held_.store_id = store_id_;
+  held_.host = host_;
+  follower_.welcomed(host_);
 }
 
 Result<Change> Session::check(Result<Change> change) {
@@ -120,16 +127,25 @@ Result<Session::Reaction> Session::receive_batch(const v1::Batch& part) {
   if (!change) {
     out.rejected = change.error();
     // What a change cannot mend, a snapshot may.
-    held_.forget_origin();
+    held_.stale = !held_.empty();
     auto* reject = out.answer.emplace().mutable_reject();
     reject->set_revision(revision.value);
     reject->set_reason(change.error().message);
     return out;
   }
+  if (need_snapshot_) {
+    if (held_.store_id != store_id_) {
+      // Uids of another store mean other things: nothing may look as if it went on.
+      Change nothing;
+      nothing.revision = change->revision;
+      nothing.snapshot = true;
+      follower_.apply(nothing);
+    }
+    take_identity();
+    need_snapshot_ = false;
+  }
   follower_.apply(*change);
   held_.apply(*change);
-  held_.store_id = store_id_;
-  need_snapshot_ = false;
   state_.set_held(held_.revision);
   out.applied = true;
   out.answer.emplace().mutable_ack()->set_revision(held_.revision.value);
@@ -147,13 +163,11 @@ Result<Session::Reaction> Session::receive_in_sync(const v1::InSync& in_sync) {
   }
   if (revision < held_.revision) {
     // A store that went back in time (restored from a copy) under its old name.
-    auto held = std::exchange(held_.revision, Revision{}).value;
-    held_.forget_origin();
+    held_.stale = true;
     return fail(Code::kAborted,
                 fmt::format("the controller says that revision {} is all there is; {} is held",
-                            revision.value, held));
+                            revision.value, held_.revision.value));
   }
-  held_.store_id = store_id_;
   held_.revision = revision;
   state_.mark_in_sync(revision);
   follower_.in_sync();

@@ -19,7 +19,8 @@ namespace qmasq::vbond {
 class Follower {
  public:
   virtual ~Follower() = default;
-  // Who this host is at the controller; before the first batch of each stream.
+  // Who this host is at the controller; before the first batch of each stream is applied. When the
+  // store is another one, an empty snapshot is applied before.
   virtual void welcomed(HostUid host) = 0;
   // As in ChangeObserver.
   [[nodiscard]] virtual Status check(const Change& change) = 0;
@@ -71,6 +72,7 @@ class Session {
   [[nodiscard]] Result<Reaction> receive_batch(const v1::Batch& part);
   [[nodiscard]] Result<Reaction> receive_in_sync(const v1::InSync& in_sync);
   [[nodiscard]] Result<Change> check(Result<Change> change);
+  void take_identity();
 
   const Identity identity_;
   SyncState& state_;
@@ -78,8 +80,10 @@ class Session {
   SyncPhase phase_ = SyncPhase::kWaiting;
   HeldState held_;
   BatchCollector collector_;
-  std::string store_id_;        // of the controller at the other end
-  bool need_snapshot_ = false;  // what is held came from another store
+  std::string store_id_;  // of the controller at the other end
+  HostUid host_;          // we, there
+  // What is held cannot be built upon; until a snapshot comes it stays as it is.
+  bool need_snapshot_ = false;
 };
 
 }  // namespace qmasq::vbond

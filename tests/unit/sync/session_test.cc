@@ -27,6 +27,7 @@ class ModelFollower final : public Follower {
     return fail(Code::kInvalidArgument, refuse_);
   }
   void apply(const Change& change) override {
+    if (change.snapshot && change.vpcs.empty()) ++emptied_;
     apply_to(state_, vpc_of_endpoint_, change);
     ++applied_;
   }
@@ -37,6 +38,7 @@ class ModelFollower final : public Follower {
   HostUid host_;
   std::string refuse_;
   int applied_ = 0;
+  int emptied_ = 0;
   int in_syncs_ = 0;
 };
 
@@ -196,6 +198,8 @@ TEST_F(SessionTest, ReplacesAllFromAnotherStore) {
   other.put_vpc(1, "vpc9", 9999);
   follow(other);
   EXPECT_EQ(follower_.state_, other.state());
+  EXPECT_EQ(follower_.emptied_, 1) << "uid 1 of one store is not uid 1 of another";
+  EXPECT_EQ(follower_.host_, HostUid{100});
   EXPECT_EQ(session_.open().store_id(), "store-2");
 }
 
@@ -205,8 +209,9 @@ TEST_F(SessionTest, AnotherStoreMustSendASnapshot) {
   auto other = small_world("store-2");
   auto before = follower_.state_;
   (void)session_.open();
-  ASSERT_TRUE(session_.receive(other.welcome(100, 1000)).has_value());
+  ASSERT_TRUE(session_.receive(other.welcome(777, 1000)).has_value());
   EXPECT_FALSE(session_.receive(other.in_sync()).has_value());
+  EXPECT_EQ(follower_.host_, HostUid{100}) << "nothing changes before the snapshot is here";
   session_.closed("");
   (void)session_.open();
   ASSERT_TRUE(session_.receive(other.welcome(100, 1000)).has_value());
@@ -236,10 +241,12 @@ TEST_F(SessionTest, AHostMadeAnewAsksForEverything) {
   auto hello = session_.open();
   EXPECT_EQ(hello.store_id(), "");
   ASSERT_TRUE(session_.receive(model.welcome(555, 1000)).has_value());
+  EXPECT_EQ(follower_.host_, HostUid{100});
   for (const auto& message : model.catch_up(hello, 100)) {
     ASSERT_TRUE(session_.receive(message).has_value());
   }
   EXPECT_EQ(follower_.host_, HostUid{555});
+  EXPECT_EQ(follower_.emptied_, 0);
   EXPECT_EQ(follower_.state_, model.state());
 }
 

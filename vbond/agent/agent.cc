@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vbond/agent/agent.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <optional>
+#include <utility>
+
+#include "common/version.h"
+#include "vbond/agent/attach_planner.h"
+#include "vbond/agent/endpoint_files.h"
+#include "vbond/agent/endpoint_reporter.h"
+#include "vbond/agent/standing.h"
+#include "vbond/agent/state_relay.h"
+#include "vbond/attach/attach_server.h"
+#include "vbond/bond/binder.h"
+#include "vbond/events/event_log.h"
+#include "vbond/intercept/interceptor.h"
+#include "vbond/local/agent_server.h"
+#include "vbond/netlink/loop.h"
+#include "vbond/nic/nic_watcher.h"
+#include "vbond/overlay/overlay.h"
+#include "vbond/rename/connection_table.h"
+#include "vbond/rename/endpoint_table.h"
+#include "vbond/rename/metrics.h"
+#include "vbond/rename/nic_table.h"
+#include "vbond/rename/peer_map.h"
+#include "vbond/rename/renamer.h"
+#include "vbond/rename/wire_policy.h"
+#include "vbond/state/sync_state.h"
+#include "vbond/sync/metrics.h"
+#include "vbond/sync/sync_client.h"
+
+namespace qmasq::vbond {
+namespace {
+
+constexpr std::size_t kEventsKept = 4096;
+
+// The number that a namespace has for an interface of its own.
+Result<std::uint32_t> interface_index(netlink::Namespaces& namespaces, int netns,
+                                      const std::string& interface) {
+  QMASQ_ASSIGN(auto connection, namespaces.connect(netns));
+  QMASQ_ASSIGN(auto links, connection->links());
+  for (const netlink::Link& link : links) {
+    if (link.name == interface) return static_cast<std::uint32_t>(link.index);
+  }
+  return fail(Code::kNotFound,
+              fmt::format("no interface {} in the endpoint's network namespace", interface));
+}
+
+InterceptOptions intercept_options(const AgentOptions& options) {
+  InterceptOptions out;
+  out.tenant_opens = options.tenant_opens;
+  return out;
+}
+
+Overlay::Options overlay_options(const AgentOptions& options, const IpAddress& underlay) {
+  Overlay::Options out;
+  out.host = options.host;
+  out.underlay = underlay;
+  return out;
+}
+
+SyncClient::Options sync_options(const AgentOptions& options, const AgentSeams& seams) {
+  SyncClient::Options out;
+  out.controller = options.controller;
+  out.identity = {options.host, std::string(version()), seams.kernel_release};
+  out.backoff = seams.backoff;
+  return out;
+}
+
+// Soft-RoCE and soft iWARP: what a tenant may be let open.
+bool is_software(const Nic& nic) {
+  return nic.driver == "rxe" || nic.driver == "siw";
+}
+
+}  // namespace
+
+// In the order of construction; what is below uses what is above.
+struct Agent::Impl {
+  Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clock& given_clock,
+       Metrics& metrics, std::unique_ptr<netlink::LoopThread> network_loop,
+       std::unique_ptr<netlink::LoopThread> chores_loop, const IpAddress& underlay);
+
+  void on_endpoint(EndpointUid uid, const EndpointPtr& endpoint);
+  void on_nics(const HostNics& now);
+  void on_in_sync();
+
+  const AgentOptions options;
+  AgentSeams seams;
+  const Clock& clock;
+  const std::string socket;
+  const std::string attach_socket;
+
+  EventLog events;
+  SyncState sync_state;
+  NicTable nic_table;
+  NicMetrics nic_metrics;
+  SyncMetrics sync_metrics;
+  PeerMap peers;
+  EndpointTable endpoints;
+  ConnectionTable connections;
+  SpreadPolicy wire;
+  RenameMetrics rename_metrics;
+  Renamer renamer;
+  std::unique_ptr<netlink::LoopThread> network;
+  // What must not hold up the threads that notice it: files, and contexts to be closed.
+  std::unique_ptr<netlink::LoopThread> chores;
+  std::optional<Overlay> overlay;
+  Binder binder;
+  Interceptor interceptor;
+  GidStaging staging;
+  EndpointFiles files;
+  StateRelay relay;
+  SyncClient sync;
+  EndpointReporter reporter;
+  NicWatcher watcher;
+  AttachPlanner planner;
+  Standing standing;
+  std::unique_ptr<AgentServer> server;
+  std::unique_ptr<AttachServer> attach_server;
+  bool swept = false;    // of sync's thread
+  bool stopped = false;  // of the thread that stops
+};
+
+Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clock& given_clock,
+                  Metrics& metrics, std::unique_ptr<netlink::LoopThread> network_loop,
+                  std::unique_ptr<netlink::LoopThread> chores_loop, const IpAddress& underlay)
+    : options(given),
+      seams(std::move(given_seams)),
+      clock(given_clock),
+      socket(given.socket_directory + "/vbond.sock"),
+      attach_socket(given.socket_directory + "/attach.sock"),
+      events(clock, kEventsKept),
+      nic_metrics(metrics.registry()),
+      sync_metrics(metrics.registry()),
+      endpoints(peers, sync_state),
+      rename_metrics(metrics.registry(), peers),
+      renamer({sync_state, endpoints, peers, nic_table, connections, events, clock, wire,
+               &rename_metrics},
+              RenameOptions{}),
+      network(std::move(network_loop)),
+      chores(std::move(chores_loop)),
+      binder(
+          {options.host}, *seams.namespaces, *network, clock, events,
+          options.builtin_overlay
+              ? &overlay.emplace(overlay_options(options, underlay), *seams.namespaces, *network,
+                                 clock, metrics.registry())
+              : nullptr,
+          [this](EndpointUid, const BondStatus&) { chores->post([this] { reporter.refresh(); }); }),
+      interceptor({renamer, endpoints, nic_table, events, clock, *seams.memory, *seams.devices,
+                   *seams.tasks, metrics.registry()},
+                  intercept_options(options)),
+      staging(seams.files),
+      files(staging, endpoints, nic_table),
+      relay(
+          [this] {
+            std::vector<ChangeObserver*> out{&peers, &endpoints, &rename_metrics};
+            if (overlay) out.push_back(&*overlay);
+            out.push_back(&binder);
+            return out;
+          }(),
+          {[this](HostUid uid) { endpoints.set_host(uid, options.host); },
+           [this] { on_in_sync(); }}),
+      sync(sync_options(options, seams), sync_state, relay, events, sync_metrics, seams.random,
+           [this] { reporter.refresh(); }),
+      reporter(binder, interceptor, connections, sync),
+      watcher(*seams.nics, *seams.underlay, events, nic_metrics, clock,
+              {.only = options.nics,
+               .interval = std::chrono::seconds(1),
+               .refresh = std::chrono::seconds(10)},
+              [this](const HostNics& now) { on_nics(now); }),
+      planner({endpoints, nic_table, files, [this](EndpointUid uid) { return binder.bind(uid); },
+               [this](int netns, const std::string& interface) {
+                 return interface_index(*seams.namespaces, netns, interface);
+               },
+               [this](std::unique_ptr<NotificationPort> port, EndpointUid uid, pid_t pid,
+                      std::string command) {
+                 return interceptor.attach(std::move(port), uid, pid, std::move(command));
+               },
+               seams.node_of},
+              {interceptor.options().reserved_first, interceptor.options().reserved_count,
+               options.tenant_opens, seams.device_directory}),
+      standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor},
+               {options.host, options.controller, seams.features}) {
+  endpoints.set_listener(
+      [this](EndpointUid uid, const EndpointPtr& endpoint) { on_endpoint(uid, endpoint); });
+}
+
+void Agent::Impl::on_endpoint(EndpointUid uid, const EndpointPtr& endpoint) {
+  bool gone = endpoint == nullptr;
+  chores->post([this, uid, gone] {
+    if (gone) interceptor.detach_endpoint(uid);
+    files.refresh(uid);
+    reporter.refresh();
+  });
+}
+
+void Agent::Impl::on_nics(const HostNics& now) {
+  for (const Nic& nic : now.nics) {
+    if (options.tenant_opens.count(nic.device) != 0 && !is_software(nic)) {
+      spdlog::error(
+          "--open {}=tenant: its driver is {}, and that is for Soft-RoCE only: a tenant "
+          "that opens a hardware NIC reaches every other tenant",
+          nic.device, nic.driver.empty() ? "unknown" : nic.driver);
+    }
+  }
+  nic_table.update(now.nics);
+  sync.report_host(now);
+  chores->post([this] { files.refresh_all(); });
+}
+
+void Agent::Impl::on_in_sync() {
+  if (overlay) overlay->in_sync();
+  binder.in_sync();
+  if (swept) return;
+  swept = true;
+  chores->post([this] { files.sweep(); });
+}
+
+Agent::Agent(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, AgentSeams seams,
+                                            const Clock& clock, Metrics& metrics) {
+  QMASQ_ASSIGN(IpAddress underlay, seams.underlay->address());
+  QMASQ_ASSIGN(auto network, netlink::LoopThread::start());
+  QMASQ_ASSIGN(auto chores, netlink::LoopThread::start());
+  auto impl = std::make_unique<Impl>(options, std::move(seams), clock, metrics, std::move(network),
+                                     std::move(chores), underlay);
+  std::unique_ptr<Agent> agent(new Agent(std::move(impl)));
+  Impl& parts = *agent->impl_;
+  parts.watcher.scan();
+  for (const Nic& nic : parts.watcher.current().nics) {
+    if (options.tenant_opens.count(nic.device) != 0 && !is_software(nic)) {
+      return fail(Code::kFailedPrecondition,
+                  fmt::format("--open {}=tenant: only Soft-RoCE devices may be opened by tenants; "
+                              "the driver of this one is {}",
+                              nic.device, nic.driver.empty() ? "unknown" : nic.driver));
+    }
+  }
+  QMASQ_ASSIGN(parts.server, AgentServer::start(parts.socket, parts.standing, parts.events));
+  AttachServerOptions attach;
+  attach.socket = parts.attach_socket;
+  QMASQ_ASSIGN(parts.attach_server, AttachServer::start(attach, parts.planner));
+  parts.watcher.start();
+  parts.sync.start();
+  return agent;
+}
+
+Agent::~Agent() {
+  // Whoever cannot wait calls stop() and ends the process.
+  while (!stop(std::chrono::seconds(60))) {
+  }
+}
+
+bool Agent::stop(std::chrono::milliseconds patience) {
+  Impl& parts = *impl_;
+  if (parts.stopped) return true;
+  parts.attach_server.reset();
+  parts.sync.stop();
+  parts.watcher.stop();
+  if (!parts.interceptor.stop(patience)) return false;
+  parts.server.reset();
+  parts.chores->stop();
+  parts.network->stop();
+  parts.stopped = true;
+  return true;
+}
+
+const std::string& Agent::socket() const {
+  return impl_->socket;
+}
+
+const std::string& Agent::attach_socket() const {
+  return impl_->attach_socket;
+}
+
+}  // namespace qmasq::vbond

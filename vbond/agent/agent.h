@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/metrics.h"
+#include "common/result.h"
+#include "vbond/agent/options.h"
+#include "vbond/kernel/task_inspector.h"
+#include "vbond/kernel/tenant_memory.h"
+#include "vbond/kernel/verbs_device.h"
+#include "vbond/netlink/netlink.h"
+#include "vbond/nic/nic_source.h"
+#include "vbond/sync/backoff.h"
+#include "vbond/sysfs/gid_staging.h"
+
+namespace qmasq::vbond {
+
+// Where the agent meets the machine. Tests put fakes here.
+struct AgentSeams {
+  std::unique_ptr<NicSource> nics;
+  std::unique_ptr<UnderlaySource> underlay;
+  std::unique_ptr<netlink::Namespaces> namespaces;
+  std::unique_ptr<TenantMemory> memory;
+  std::unique_ptr<VerbsDevices> devices;
+  std::unique_ptr<TaskInspector> tasks;
+  GidStaging::Roots files;
+  std::string device_directory = "/dev/infiniband";
+  // Name of an RDMA device's node there ("rxe0" -> "uverbs0"), empty if it has none.
+  std::function<std::string(const std::string& device)> node_of;
+  std::string kernel_release;         // uname -r
+  std::vector<std::string> features;  // names of the kernel's that interception uses
+  Backoff::Options backoff;
+  std::function<double()> random;  // [0, 1), called from one thread
+};
+
+// Those of this machine; kUnsupported names what its kernel lacks.
+[[nodiscard]] Result<AgentSeams> real_seams(const AgentOptions& options);
+
+// The whole agent: makes its parts, ties them together, and takes them down again. Threads: one
+// for the network (netlink::Loop), one for housekeeping (files, detaching), those of NicWatcher,
+// SyncClient, AttachServer, AgentServer, and the interceptor's.
+class Agent {
+ public:
+  // REQUIRES: privileges are as they stay. `clock` and `metrics` must outlive the agent. Errors say
+  // what is wrong and what to do.
+  [[nodiscard]] static Result<std::unique_ptr<Agent>> start(const AgentOptions& options,
+                                                            AgentSeams seams, const Clock& clock,
+                                                            Metrics& metrics);
+  ~Agent();
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+
+  // Stops everything that runs. False: a thread is held up by a tenant; end the process by _exit.
+  [[nodiscard]] bool stop(std::chrono::milliseconds patience);
+
+  [[nodiscard]] const std::string& socket() const;         // of AgentService
+  [[nodiscard]] const std::string& attach_socket() const;  // of the attach protocol
+
+ private:
+  struct Impl;
+  explicit Agent(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace qmasq::vbond

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vbond/agent/attach_planner.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "vbond/agent/endpoint_files.h"
+
+namespace qmasq::vbond {
+
+AttachPlanner::AttachPlanner(Parts parts, Options options)
+    : parts_(std::move(parts)), options_(std::move(options)) {}
+
+Result<AttachHandler::Offer> AttachPlanner::offer(const std::string& endpoint,
+                                                  const AttachPeer& /*peer*/) {
+  QMASQ_ASSIGN(EndpointPtr found, parts_.endpoints.find(endpoint));
+  auto nics = parts_.nics.list();
+  if (std::none_of(nics.begin(), nics.end(), [](const NicPtr& nic) { return nic->primary; })) {
+    return fail(Code::kFailedPrecondition,
+                "this host has no NIC that can carry RDMA of tenants now: see `qmasq doctor`");
+  }
+  auto bound = parts_.bind(found->uid);
+  if (!bound) return with_context(bound.error(), "cannot bind " + found->name);
+  QMASQ_ASSIGN(std::uint32_t index, parts_.interface_index(bound->netns.get(), bound->interface));
+  parts_.endpoints.set_interface(found->uid, bound->interface, index);
+  auto mounts = parts_.files.prepare(found->uid);
+  if (!mounts) return with_context(mounts.error(), "cannot show the GIDs of " + found->name);
+
+  Offer out;
+  out.endpoint = found->uid;
+  out.netns = std::move(bound->netns);
+  out.terms.endpoint = found->name;
+  out.terms.reserved_first = options_.reserved_first;
+  out.terms.reserved_count = options_.reserved_count;
+  // With devices of both kinds doorbells are trapped: an injected descriptor needs it, and one of
+  // the tenant's own at such a number is let through.
+  out.terms.tenant_opens = std::all_of(nics.begin(), nics.end(), [&](const NicPtr& nic) {
+    return options_.tenant_opens.count(nic->device) != 0;
+  });
+  for (const StagedMount& mount : *mounts) {
+    out.terms.mounts.push_back({mount.source, mount.target, true, false});
+  }
+  add_device_mounts(out.terms);
+  return out;
+}
+
+void AttachPlanner::add_device_mounts(AttachTerms& terms) const {
+  struct stat info {};
+  const std::string& directory = options_.device_directory;
+  // No NIC was ever here: there is nothing to hide.
+  if (::stat(directory.c_str(), &info) != 0) return;
+  // Over itself, so that libibverbs finds the nodes it expects and opens none of them.
+  terms.mounts.push_back({directory, directory, true, true});
+  for (const NicPtr& nic : parts_.nics.list()) {
+    if (options_.tenant_opens.count(nic->device) == 0) continue;
+    std::string node = parts_.node_of(nic->device);
+    if (node.empty()) continue;
+    std::string path = fmt::format("{}/{}", directory, node);
+    terms.mounts.push_back({path, path, false, false});
+  }
+}
+
+Status AttachPlanner::attached(EndpointUid endpoint, const AttachPeer& peer,
+                               std::unique_ptr<NotificationPort> port) {
+  return parts_.attach(std::move(port), endpoint, peer.pid, peer.command);
+}
+
+}  // namespace qmasq::vbond

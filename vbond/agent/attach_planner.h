@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "common/net_types.h"
+#include "common/result.h"
+#include "vbond/attach/attach_server.h"
+#include "vbond/bond/binder.h"
+#include "vbond/rename/endpoint_table.h"
+#include "vbond/rename/nic_table.h"
+
+namespace qmasq::vbond {
+
+class EndpointFiles;
+
+// What happens when a program wants to run as a workload of an endpoint: the endpoint is looked up,
+// bound to its namespace, its GID files are written, and the program is told how to arrange its
+// own world. Called from several threads at a time.
+class AttachPlanner final : public AttachHandler {
+ public:
+  struct Parts {
+    EndpointTable& endpoints;
+    const NicTable& nics;
+    EndpointFiles& files;
+    // Binder::bind.
+    std::function<Result<BoundNamespace>(EndpointUid)> bind;
+    // Number of an interface in a namespace (descriptor).
+    std::function<Result<std::uint32_t>(int netns, const std::string& interface)> interface_index;
+    // Interceptor::attach.
+    std::function<Status(std::unique_ptr<NotificationPort>, EndpointUid, pid_t, std::string)>
+        attach;
+    // Name of an RDMA device's node ("rxe0" -> "uverbs0"), empty if it has none.
+    std::function<std::string(const std::string& device)> node_of;
+  };
+  struct Options {
+    unsigned reserved_first = 0;
+    unsigned reserved_count = 0;
+    std::set<std::string, std::less<>> tenant_opens;
+    std::string device_directory = "/dev/infiniband";
+  };
+  AttachPlanner(Parts parts, Options options);
+
+  [[nodiscard]] Result<Offer> offer(const std::string& endpoint, const AttachPeer& peer) override;
+  [[nodiscard]] Status attached(EndpointUid endpoint, const AttachPeer& peer,
+                                std::unique_ptr<NotificationPort> port) override;
+
+ private:
+  void add_device_mounts(AttachTerms& terms) const;
+
+  const Parts parts_;
+  const Options options_;
+};
+
+}  // namespace qmasq::vbond

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vbond/agent/options.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <sstream>
+
+#include <CLI/CLI.hpp>
+
+#include "common/resource_name.h"
+#include "common/version.h"
+#include "vbond/sync/sync_client.h"
+
+namespace qmasq::vbond {
+namespace {
+
+constexpr int kUsageError = 2;
+
+std::string own_host_name() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return {};
+  return name.data();
+}
+
+struct Raw {
+  std::string host_name;
+  std::string controller;
+  std::string underlay_device;
+  std::string underlay_address;
+  std::vector<std::string> nics;
+  std::vector<std::string> open;
+  std::string overlay = "builtin";
+  std::string socket_dir = "/run/qmasq";
+  std::string metrics;
+  std::string guard;
+  std::string log_level = "info";
+};
+
+void declare(CLI::App& app, Raw& raw) {
+  app.add_option("--host-name", raw.host_name,
+                 "Name of this host at the controller (default: the machine's host name)")
+      ->type_name("NAME");
+  app.add_option("--controller", raw.controller, "Where the controller is: ADDR:PORT or unix:PATH")
+      ->type_name("ADDRESS");
+  app.add_option("--underlay-device", raw.underlay_device,
+                 "Interface whose first address VXLAN and RDMA packets of this host carry")
+      ->type_name("DEV");
+  app.add_option("--underlay-address", raw.underlay_address,
+                 "That address itself, instead of --underlay-device")
+      ->type_name("IP");
+  app.add_option("--nic", raw.nics,
+                 "RDMA device that may be used; repeat it for more (default: all)")
+      ->type_name("DEVICE");
+  app.add_option("--open", raw.open,
+                 "Who opens an RDMA device for a tenant's program, agent (default) or tenant; "
+                 "tenant is for Soft-RoCE only and gives up a part of the isolation")
+      ->type_name("DEVICE=WHO");
+  app.add_option("--overlay", raw.overlay,
+                 "builtin: VXLAN made by the agent; none: the site connects the endpoints")
+      ->type_name("builtin|none")
+      ->capture_default_str();
+  app.add_option("--socket-dir", raw.socket_dir, "Directory of vbond.sock and attach.sock")
+      ->type_name("DIR")
+      ->capture_default_str();
+  app.add_option("--metrics", raw.metrics, "Serve Prometheus metrics there (default: not at all)")
+      ->type_name("ADDR:PORT");
+  app.add_option("--guard", raw.guard,
+                 "Must be off: the guard against programs that change a verb while it runs does "
+                 "not exist yet")
+      ->type_name("off");
+  app.add_option("--log-level", raw.log_level, "trace, debug, info, warn or error")
+      ->type_name("LEVEL")
+      ->capture_default_str();
+  app.set_version_flag("--version", std::string(version()));
+}
+
+Result<AgentOptions> check(const Raw& raw) {
+  auto wrong = [](std::string text) { return fail(Code::kInvalidArgument, std::move(text)); };
+  AgentOptions out;
+  std::string host = raw.host_name.empty() ? own_host_name() : raw.host_name;
+  if (auto status = check_host_id(host); !status) {
+    return wrong(
+        fmt::format("{}; give this host another name with --host-name", status.error().message));
+  }
+  out.host = host_name(host);
+  if (raw.controller.empty()) {
+    return wrong(
+        "--controller is missing: say where qmasq-controller listens, as in "
+        "--controller 192.0.2.1:7443");
+  }
+  if (auto status = check_controller_address(raw.controller); !status) {
+    return wrong("--controller: " + status.error().message);
+  }
+  out.controller = raw.controller;
+  if (raw.underlay_device.empty() == raw.underlay_address.empty()) {
+    return wrong(
+        "give one of --underlay-device and --underlay-address: the interface or address "
+        "over which this host's NIC reaches the other hosts");
+  }
+  out.underlay_device = raw.underlay_device;
+  if (!raw.underlay_address.empty()) {
+    auto address = parse_ip(raw.underlay_address);
+    if (!address) return wrong("--underlay-address: " + address.error().message);
+    if (address->is_unspecified() || address->is_multicast()) {
+      return wrong(
+          fmt::format("--underlay-address: {} is not an address of a host", raw.underlay_address));
+    }
+    out.underlay_address = *address;
+  }
+  out.nics = raw.nics;
+  for (const std::string& text : raw.open) {
+    auto equals = text.find('=');
+    std::string device = text.substr(0, equals);
+    std::string who = equals == std::string::npos ? "" : text.substr(equals + 1);
+    if (device.empty() || (who != "agent" && who != "tenant")) {
+      return wrong(fmt::format("--open: '{}' is not DEVICE=agent or DEVICE=tenant", text));
+    }
+    if (who == "tenant") out.tenant_opens.insert(device);
+    if (who == "agent") out.tenant_opens.erase(device);
+  }
+  if (raw.overlay != "builtin" && raw.overlay != "none") {
+    return wrong(fmt::format("--overlay: '{}' is not builtin or none", raw.overlay));
+  }
+  out.builtin_overlay = raw.overlay == "builtin";
+  if (raw.socket_dir.empty() || raw.socket_dir.front() != '/') {
+    return wrong(fmt::format("--socket-dir: '{}' does not start with /", raw.socket_dir));
+  }
+  out.socket_directory = raw.socket_dir;
+  if (!raw.guard.empty() && raw.guard != "off") {
+    return wrong(fmt::format("--guard: '{}' is not offered, only off", raw.guard));
+  }
+  out.metrics_address = raw.metrics;
+  out.log_level = raw.log_level;
+  return out;
+}
+
+}  // namespace
+
+CommandLine parse_command_line(int argc, const char* const* argv) {
+  CLI::App app{"The agent of one host: gives programs of VPC endpoints their RDMA.", "qmasq-vbond"};
+  Raw raw;
+  declare(app, raw);
+  CommandLine out;
+  // CLI11 reports by exception; none leaves this function.
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    std::ostringstream text;
+    out.exit_code = app.exit(error, text, text) == 0 ? 0 : kUsageError;
+    out.text = text.str();
+    return out;
+  }
+  auto options = check(raw);
+  if (options) {
+    out.options = std::move(*options);
+  } else {
+    out.exit_code = kUsageError;
+    out.text = fmt::format("qmasq-vbond: {}\n", options.error().message);
+  }
+  return out;
+}
+
+}  // namespace qmasq::vbond

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/net_types.h"
+#include "common/result.h"
+
+namespace qmasq::vbond {
+
+// What the agent was told on its command line, checked as far as that goes without the machine.
+struct AgentOptions {
+  std::string host;        // "hosts/hostA"
+  std::string controller;  // "ADDR:PORT" or "unix:PATH"
+  // One of these two.
+  std::string underlay_device;
+  std::optional<IpAddress> underlay_address;
+  std::vector<std::string> nics;  // empty: all
+  // RDMA devices that tenants open themselves.
+  std::set<std::string, std::less<>> tenant_opens;
+  bool builtin_overlay = true;
+  std::string socket_directory = "/run/qmasq";
+  std::string metrics_address;  // empty: not served
+  std::string log_level = "info";
+};
+
+// Outcome of reading the command line: options, or a text to print and the exit code.
+struct CommandLine {
+  std::optional<AgentOptions> options;
+  std::string text;  // of --help, --version or an error
+  int exit_code = 0;
+};
+[[nodiscard]] CommandLine parse_command_line(int argc, const char* const* argv);
+
+}  // namespace qmasq::vbond
