@@ -126,8 +126,9 @@ Result<Session::Reaction> Session::receive_batch(const v1::Batch& part) {
   auto change = check(collector_.finish(held_));
   if (!change) {
     out.rejected = change.error();
-    // What a change cannot mend, a snapshot may.
-    held_.stale = !held_.empty();
+    // The next change would build on this one. A snapshot does not.
+    held_.stale = true;
+    need_snapshot_ = true;
     auto* reject = out.answer.emplace().mutable_reject();
     reject->set_revision(revision.value);
     reject->set_reason(change.error().message);

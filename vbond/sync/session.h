@@ -47,8 +47,8 @@ class Session {
     std::optional<std::chrono::milliseconds> heartbeat;
     bool applied = false;  // a batch was
     bool in_sync = false;  // the controller says that all is here
-    // A batch was rejected. The stream ends after the answer: what follows on it would build on
-    // what the agent refused; the next stream starts at what is held.
+    // A batch was rejected, and `answer` says so. What follows would build on it: until a snapshot
+    // comes, on this stream or the next, every batch is rejected.
     std::optional<Error> rejected;
   };
 

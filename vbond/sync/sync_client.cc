@@ -20,8 +20,6 @@ using std::chrono::milliseconds;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr milliseconds kTick{1000};
-// Time for the controller to take note of a Reject and end the stream itself.
-constexpr milliseconds kFarewell{2000};
 constexpr int kLargestMessage = 64 << 20;
 
 std::shared_ptr<grpc::Channel> make_channel(const std::string& target, milliseconds keepalive) {
@@ -78,7 +76,6 @@ struct SyncClient::Stream {
   grpc::ClientContext context;
   std::unique_ptr<grpc::ClientReaderWriter<v1::SyncRequest, v1::SyncResponse>> wire;
   bool read_ended = false;
-  bool farewell = false;  // say no more after what waits, and wait for the controller to end it
   bool timed_out = false;
   std::optional<milliseconds> heartbeat;  // set: welcome
   SteadyClock::time_point opened = SteadyClock::now();
@@ -209,17 +206,13 @@ SyncClient::Ending SyncClient::follow_one_stream() {
 
 std::string SyncClient::read_all(Stream& stream, Ending& ending) {
   v1::SyncResponse message;
-  std::string rejected;
   while (stream.wire->Read(&message)) {
-    // What comes behind a rejected batch builds on it.
-    if (!rejected.empty()) continue;
     auto reaction = session_.receive(message);
     message.Clear();
     if (!reaction) return reaction.error().message;
     take_reaction(stream, *reaction, ending);
-    if (reaction->rejected) rejected = "rejected a batch: " + reaction->rejected->message;
   }
-  return rejected;
+  return {};
 }
 
 void SyncClient::take_reaction(Stream& stream, const Session::Reaction& reaction, Ending& ending) {
@@ -243,6 +236,7 @@ void SyncClient::take_reaction(Stream& stream, const Session::Reaction& reaction
     event.reason = fmt::format("rejected revision {}: {}", reaction.answer->reject().revision(),
                                reaction.rejected->message);
     spdlog::error("sync: {}; what was held before stays in use", event.reason);
+    state_.set_error(event.reason);
     events_.record(std::move(event));
   }
   metrics_.set_status(state_.status());
@@ -253,7 +247,6 @@ void SyncClient::take_reaction(Stream& stream, const Session::Reaction& reaction
       shared_->outbox.welcomed();
     }
     if (reaction.answer) shared_->outbox.answer(*reaction.answer);
-    if (reaction.rejected) stream.farewell = true;
   }
   shared_->wake.notify_all();
 }
@@ -278,13 +271,6 @@ void SyncClient::write_all(Stream& stream) {
       continue;
     }
     auto request = shared_->outbox.take();
-    if (!request && stream.farewell) {
-      lock.unlock();
-      stream.wire->WritesDone();
-      lock.lock();
-      if (!shared_->wake.wait_for(lock, kFarewell, over)) stream.context.TryCancel();
-      return;
-    }
     if (!request && stream.heartbeat && now - last_write >= *stream.heartbeat) {
       request.emplace().mutable_heartbeat();
     }

@@ -67,8 +67,11 @@ void FakeController::stay_silent(bool silent) {
 }
 
 void FakeController::send_nonsense(bool nonsense) {
-  std::lock_guard lock(mutex_);
-  nonsense_ = nonsense;
+  {
+    std::lock_guard lock(mutex_);
+    nonsense_ = nonsense;
+  }
+  wake_.notify_all();
 }
 
 FakeController::Heard FakeController::heard(const std::string& host) const {
@@ -82,14 +85,17 @@ std::uint64_t FakeController::host_uid(const std::string& host) {
 }
 
 void FakeController::listen(grpc::ServerReaderWriter<v1::SyncResponse, v1::SyncRequest>& stream,
-                            const std::string& host, bool& ended) {
+                            const std::string& host, bool& ended, bool& rejected) {
   v1::SyncRequest request;
   while (stream.Read(&request)) {
     {
       std::lock_guard lock(mutex_);
       Heard& heard = heard_[host];
       if (request.has_ack()) heard.acks.push_back(request.ack().revision());
-      if (request.has_reject()) heard.rejects.push_back(request.reject());
+      if (request.has_reject()) {
+        heard.rejects.push_back(request.reject());
+        rejected = true;
+      }
       if (request.has_host_report()) heard.host_reports.push_back(request.host_report());
       if (request.has_endpoint_report()) {
         heard.endpoint_reports.push_back(request.endpoint_report());
@@ -118,6 +124,7 @@ grpc::Status FakeController::Sync(
   wake_.notify_all();
   if (refuse_) return {grpc::StatusCode::ABORTED, "another agent joined as " + host};
   bool ended = false;
+  bool rejected = false;
   std::thread reader;
   auto send = [&](std::vector<v1::SyncResponse> messages) {
     bool nonsense = nonsense_;
@@ -137,9 +144,15 @@ grpc::Status FakeController::Sync(
     messages.insert(messages.begin(), model_->welcome(host_uid(host), 200));
     auto sent = model_->revision();
     send(std::move(messages));
-    reader = std::thread([&] { listen(*stream, host, ended); });
+    reader = std::thread([&] { listen(*stream, host, ended, rejected); });
     while (!stopping_ && !ended && !context->IsCancelled()) {
-      if (sent < model_->revision()) {
+      if (rejected && !nonsense_) {
+        rejected = false;
+        sent = model_->revision();
+        send(model_->catch_up({}, kPart));
+        continue;
+      }
+      if (!rejected && sent < model_->revision()) {
         auto more = model_->changes(sent, model_->revision(), kPart);
         more.push_back(model_->in_sync());
         sent = model_->revision();

@@ -46,7 +46,8 @@ class FakeController final : public v1::SyncService::Service {
   void refuse_streams(bool refuse);
   // Welcome does not come.
   void stay_silent(bool silent);
-  // Put into every batch of endpoints from now on.
+  // Put into every batch of endpoints from now on. What was rejected is followed by a snapshot once
+  // that is over.
   void send_nonsense(bool nonsense);
 
   struct Heard {
@@ -70,7 +71,7 @@ class FakeController final : public v1::SyncService::Service {
 
  private:
   void listen(grpc::ServerReaderWriter<v1::SyncResponse, v1::SyncRequest>& stream,
-              const std::string& host, bool& ended);
+              const std::string& host, bool& ended, bool& rejected);
   [[nodiscard]] std::uint64_t host_uid(const std::string& host);
 
   const std::string socket_;

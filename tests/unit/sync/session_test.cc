@@ -283,10 +283,54 @@ TEST_F(SessionTest, RejectsABadBatchAndKeepsWhatItHas) {
   auto status = state_.status();
   EXPECT_EQ(status.held, Revision{before});
   EXPECT_EQ(status.newest, Revision{model.revision()});
-  session_.closed("rejected");
+
+  // A change that is right in itself has nothing to stand on now.
+  model.put_endpoint(19, 1, "e9", "host100", {"10.0.0.10"});
+  reaction = session_.receive(model.changes(model.revision() - 1, model.revision(), 100).at(0));
+  ASSERT_TRUE(reaction.has_value());
+  EXPECT_TRUE(reaction->rejected.has_value());
+  EXPECT_EQ(follower_.state_, held);
+  // A snapshot on the same stream mends it.
+  for (const auto& message : model.catch_up({}, 2)) {
+    reaction = session_.receive(message);
+    ASSERT_TRUE(reaction.has_value());
+    ASSERT_FALSE(reaction->rejected.has_value());
+  }
+  EXPECT_EQ(follower_.state_, model.state());
+  EXPECT_EQ(follower_.emptied_, 0);
+  EXPECT_EQ(state_.status().last_error, "");
+}
+
+TEST_F(SessionTest, AsksForASnapshotOnTheNextStreamAfterAReject) {
+  auto model = small_world();
+  follow(model);
+  auto before = model.revision();
+  model.put_endpoint(16, 1, "e6", "host100", {"10.0.0.9"});
+  follower_.refuse_ = "no";
+  auto reaction = session_.receive(model.changes(before, model.revision(), 100).at(0));
+  ASSERT_TRUE(reaction.has_value() && reaction->rejected.has_value());
+  EXPECT_FALSE(session_.receive(model.in_sync()).has_value()) << "it is not";
+  session_.closed("");
+  follower_.refuse_.clear();
+  EXPECT_EQ(session_.open().store_id(), "");
+  session_.closed("");
   follow(model);
   EXPECT_EQ(follower_.state_, model.state());
-  EXPECT_EQ(state_.status().last_error, "");
+}
+
+TEST_F(SessionTest, AFirstBatchThatIsRejectedIsNotBuiltUpon) {
+  auto model = small_world();
+  auto hello = session_.open();
+  ASSERT_TRUE(session_.receive(model.welcome(100, 1000)).has_value());
+  follower_.refuse_ = "no";
+  ASSERT_TRUE(session_.receive(model.catch_up(hello, 100).at(0))->rejected.has_value());
+  follower_.refuse_.clear();
+  auto before = model.revision();
+  model.put_host(102, "host102", "192.0.2.9");
+  auto reaction = session_.receive(model.changes(before, model.revision(), 100).at(0));
+  ASSERT_TRUE(reaction.has_value());
+  EXPECT_TRUE(reaction->rejected.has_value());
+  EXPECT_EQ(follower_.applied_, 0);
 }
 
 TEST_F(SessionTest, AnObserverMayRefuse) {
