@@ -14,7 +14,8 @@ namespace qmasq::vbond {
 class BigReaderLock {
  public:
   [[nodiscard]] std::shared_lock<std::shared_mutex> read() const {
-    std::size_t stripe = std::hash<std::thread::id>{}(std::this_thread::get_id()) % kStripes;
+    thread_local const std::size_t stripe =
+        std::hash<std::thread::id>{}(std::this_thread::get_id()) % kStripes;
     return std::shared_lock(stripes_[stripe].mutex);
   }
   // Lockable, for std::unique_lock. Stripes are always taken in the same order.

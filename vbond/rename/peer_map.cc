@@ -143,6 +143,7 @@ struct PeerMap::Impl {
 
   class Writing;
 
+  [[nodiscard]] PeerInfo info(std::uint32_t number) const;
   [[nodiscard]] static Gid physical(const HostRow& host, const LocalNic& local);
   void put_host(const HostView& view);
   void put_vpc(const VpcView& view);
@@ -274,7 +275,7 @@ void PeerMap::Impl::put_endpoint(const EndpointView& view, std::vector<Lost>& lo
   records.set_place(number, vpc, view.mac);
   records.set_addresses(number, view.addresses);
   for (const IpAddress& address : view.addresses) {
-    table.put(vpc, Gid::from_ip(address), records[number].host, view.uid);
+    table.put({Gid::from_ip(address), view.uid, vpc, records[number].host, number});
   }
   ++records[number].generation;
 }
@@ -443,6 +444,9 @@ Status PeerMap::check(const Change& change) {
   std::unordered_set<VpcUid> coming;
   for (const VpcView& vpc : change.vpcs)
     coming.insert(vpc.uid);
+  std::unordered_set<HostUid> new_hosts;
+  for (const HostView& host : change.hosts)
+    new_hosts.insert(host.uid);
   const Endpoints endpoints = settle(change);
   for (const EndpointView* view : endpoints.upserts) {
     if (view->uid.value == 0 || view->name.size() > NameArena::kMaxLength) {
@@ -457,6 +461,12 @@ Status PeerMap::check(const Change& change) {
                                                       view->name, view->vpc.value));
     }
   }
+  // What is held and goes in the same change counts as well: these limits are far away.
+  if (map.vpcs.size() + coming.size() >= PeerTable::kNoVpc ||
+      map.hosts.size() + new_hosts.size() >= (1U << PeerTable::kHostBits) ||
+      map.records.size() + endpoints.upserts.size() >= (1U << PeerTable::kRecordBits)) {
+    return fail(Code::kResourceExhausted, "more VPCs, hosts or endpoints than the map can number");
+  }
   return map.check_addresses(endpoints, change.snapshot);
 }
 
@@ -470,19 +480,29 @@ Gid PeerMap::Impl::physical(const HostRow& host, const LocalNic& local) {
   return first;
 }
 
-tl::expected<Peer, NoPeer> PeerMap::find(Vni vni, const Gid& virtual_gid,
-                                         const LocalNic& local) const {
+PeerInfo PeerMap::Impl::info(std::uint32_t number) const {
+  const PeerRecord& record = records[number];
+  const HostRow& host = hosts[record.host];
+  return {records.name(number, vpcs[record.vpc].name), host.name, host.uid, record.generation};
+}
+
+tl::expected<Peer, NoPeer> PeerMap::find(Vni vni, const Gid& virtual_gid, const LocalNic& local,
+                                         PeerInfo* info) const {
   const Impl& map = *impl_;
   auto hold = map.lock.read();
   auto vpc = map.vnis.find(vni);
   if (vpc == map.vnis.end()) return tl::unexpected(NoPeer::kNoVpc);
   if (const PeerTable::Slot* slot = map.table.find(vpc->second, virtual_gid)) {
+    if (info != nullptr && map.records[slot->record].uid == slot->endpoint) {
+      *info = map.info(slot->record);
+    }
     const HostRow& host = map.hosts[slot->host];
     return Peer{slot->endpoint, host.uid, Impl::physical(host, local)};
   }
   if (auto mac = mac_in(virtual_gid)) {
     std::uint32_t number = map.records.find(vpc->second, *mac);
     if (number != kNone) {
+      if (info != nullptr) *info = map.info(number);
       const HostRow& host = map.hosts[map.records[number].host];
       return Peer{map.records[number].uid, host.uid, Impl::physical(host, local)};
     }
@@ -495,10 +515,7 @@ std::optional<PeerInfo> PeerMap::describe(EndpointUid endpoint) const {
   auto hold = map.lock.read();
   std::uint32_t number = map.records.find(endpoint);
   if (number == kNone) return std::nullopt;
-  const PeerRecord& record = map.records[number];
-  const HostRow& host = map.hosts[record.host];
-  return PeerInfo{map.records.name(number, map.vpcs[record.vpc].name), host.name, host.uid,
-                  record.generation};
+  return map.info(number);
 }
 
 std::vector<PeerMap::Named> PeerMap::find_named(std::string_view vpc_id,

@@ -67,8 +67,11 @@ class PeerMap final : public ChangeObserver {
   [[nodiscard]] Status check(const Change& change) override;
   void apply(const Change& change) override;
 
+  // `info`, when given, is set to what describe() would say of the peer, for one more cache miss.
+  // REQUIRES: info is fresh; it stays so for a peer that is just being removed.
   [[nodiscard]] tl::expected<Peer, NoPeer> find(Vni vni, const Gid& virtual_gid,
-                                                const LocalNic& local) const;
+                                                const LocalNic& local,
+                                                PeerInfo* info = nullptr) const;
   [[nodiscard]] std::optional<PeerInfo> describe(EndpointUid endpoint) const;
 
   // All endpoints with the id, in one VPC or (vpc empty) in any; at most `limit`. Looks at every

@@ -30,18 +30,18 @@ std::size_t PeerTable::home(std::uint32_t vpc, const Gid& gid) const {
   return scale(hash, capacity_);
 }
 
-void PeerTable::put(std::uint32_t vpc, const Gid& gid, std::uint32_t host, EndpointUid endpoint) {
-  std::size_t i = home(vpc, gid);
-  while (slots_[i].vpc != kNoVpc && !(slots_[i].vpc == vpc && slots_[i].gid == gid))
+void PeerTable::put(const Slot& slot) {
+  std::size_t i = home(slot.vpc, slot.gid);
+  while (slots_[i].vpc != kNoVpc && !(slots_[i].vpc == slot.vpc && slots_[i].gid == slot.gid))
     i = next(i);
   if (slots_[i].vpc == kNoVpc) ++size_;
-  slots_[i] = Slot{gid, vpc, host, endpoint};
+  slots_[i] = slot;
 }
 
 void PeerTable::erase(std::uint32_t vpc, const Gid& gid, EndpointUid owner) {
   const Slot* found = find(vpc, gid);
   if (found == nullptr || found->endpoint != owner) return;
-  auto hole = static_cast<std::size_t>(found - slots_.get());
+  auto hole = static_cast<std::size_t>(found - slots_.data());
   // Whatever follows without a gap and would rather sit in the hole moves there.
   for (std::size_t i = next(hole); slots_[i].vpc != kNoVpc; i = next(i)) {
     std::size_t want = home(slots_[i].vpc, slots_[i].gid);
@@ -61,7 +61,7 @@ PeerTable PeerTable::resized(std::size_t entries, bool grow) const {
   PeerTable out(std::max(capacity, kMinCapacity));
   for (std::size_t i = 0; i < capacity_; ++i) {
     const Slot& slot = slots_[i];
-    if (slot.vpc != kNoVpc) out.put(slot.vpc, slot.gid, slot.host, slot.endpoint);
+    if (slot.vpc != kNoVpc) out.put(slot);
   }
   return out;
 }

@@ -3,9 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
 #include "common/net_types.h"
+#include "vbond/rename/big_array.h"
 
 namespace qmasq::vbond {
 
@@ -14,12 +14,18 @@ namespace qmasq::vbond {
 // moves later slots back, so there are no tombstones. Not thread-safe.
 class PeerTable {
  public:
-  static constexpr std::uint32_t kNoVpc = 0xffffffffU;
+  // How many rows and records a slot can name.
+  static constexpr unsigned kVpcBits = 17;
+  static constexpr unsigned kHostBits = 21;
+  static constexpr unsigned kRecordBits = 26;
+  static constexpr std::uint32_t kNoVpc = (1U << kVpcBits) - 1;
   struct alignas(32) Slot {
     Gid gid;
-    std::uint32_t vpc = kNoVpc;  // kNoVpc: free
-    std::uint32_t host = 0;
     EndpointUid endpoint;
+    std::uint64_t vpc : kVpcBits = kNoVpc;  // kNoVpc: free
+    std::uint64_t host : kHostBits = 0;
+    // Of the endpoint, or, when the record has another uid, of one that has just gone.
+    std::uint64_t record : kRecordBits = 0;
   };
   static_assert(sizeof(Slot) == 32);
 
@@ -34,7 +40,7 @@ class PeerTable {
     }
   }
   // Puts or overwrites. REQUIRES: !full().
-  void put(std::uint32_t vpc, const Gid& gid, std::uint32_t host, EndpointUid endpoint);
+  void put(const Slot& slot);
   // Only where the endpoint still owns it: another may have taken the address since.
   void erase(std::uint32_t vpc, const Gid& gid, EndpointUid owner);
 
@@ -48,19 +54,18 @@ class PeerTable {
   // readers may go on with this one meanwhile.
   [[nodiscard]] PeerTable resized(std::size_t entries, bool grow) const;
   [[nodiscard]] bool room_for(std::size_t entries) const { return entries <= limit(capacity_); }
-  [[nodiscard]] std::size_t memory_bytes() const { return capacity_ * sizeof(Slot); }
+  [[nodiscard]] std::size_t memory_bytes() const { return slots_.memory_bytes(); }
 
  private:
   static constexpr std::size_t kMinCapacity = 64;
-  explicit PeerTable(std::size_t capacity)
-      : slots_(std::make_unique<Slot[]>(capacity)), capacity_(capacity) {}
+  explicit PeerTable(std::size_t capacity) : slots_(capacity), capacity_(capacity) {}
 
   // At most four fifths full: 3 slots, side by side, for a hit and 13 for a miss on average.
   static std::size_t limit(std::size_t capacity) { return capacity - capacity / 5; }
   [[nodiscard]] std::size_t home(std::uint32_t vpc, const Gid& gid) const;
   [[nodiscard]] std::size_t next(std::size_t i) const { return i + 1 == capacity_ ? 0 : i + 1; }
 
-  std::unique_ptr<Slot[]> slots_;
+  BigArray<Slot> slots_;
   std::size_t capacity_;
   std::size_t size_ = 0;
 };

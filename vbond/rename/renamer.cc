@@ -172,7 +172,9 @@ Verdict<Path> Renamer::find_path(const ContextInfo& context, const Nic& nic,
                   fmt::format("NIC {} of this host has no RoCE v2 GID to send from", nic.device));
   }
 
-  auto peer = parts_.peers.find(endpoint->vni, want.dgid, LocalNic{nic.device, nic.primary->gid});
+  PeerInfo info;
+  auto peer =
+      parts_.peers.find(endpoint->vni, want.dgid, LocalNic{nic.device, nic.primary->gid}, &info);
   if (!peer) {
     if (peer.error() == NoPeer::kNoVpc) {
       return refuse(EHOSTUNREACH, fmt::format("{} is not held here", endpoint->vpc_name));
@@ -180,7 +182,6 @@ Verdict<Path> Renamer::find_path(const ContextInfo& context, const Nic& nic,
     return refuse(EHOSTUNREACH, fmt::format("no endpoint of {} has address {}", endpoint->vpc_name,
                                             text(want.dgid)));
   }
-  PeerInfo info = parts_.peers.describe(peer->endpoint).value_or(PeerInfo{});
   // An endpoint of this very host: what we know of our own NIC is fresher than what the controller
   // sent back.
   if (parts_.endpoints.find(peer->endpoint) != nullptr) peer->physical = nic.primary->gid;
@@ -245,7 +246,12 @@ void Renamer::after_modify(const ContextInfo& context, const ModifyPlan& plan, i
     parts_.connections.put(std::move(connection));
   }
   if (before) report(*before, EventType::kDisconnected, after ? "QP has another peer" : "QP reset");
-  if (after) report(*after, EventType::kConnected, "");
+  if (after) {
+    const Path& path = *after->path;
+    report(*after, EventType::kConnected,
+           fmt::format("to {} ({}) on {}", path.peer_name, text(path.virt.remote),
+                       path.peer_host_name));
+  }
   if ((plan.attr_mask & qp_mask::kState) != 0) show();
 }
 
