@@ -34,22 +34,23 @@ std::string errno_name(int err) {
 struct RenameMetrics::Impl {
   Impl(prometheus::Registry& registry, const PeerMap& map)
       : peers(map),
-        entries(gauge(registry, "qmasq_rename_map_entries",
+        entries(gauge(registry, "qmasq_vbond_rename_map_entries",
                       "VPC addresses that the agent can turn into physical ones.")),
-        endpoints(gauge(registry, "qmasq_rename_map_endpoints", "Endpoints in the map of peers.")),
-        bytes(gauge(registry, "qmasq_rename_map_bytes", "Memory behind the map of peers.")),
-        connections(gauge(registry, "qmasq_rename_connections",
+        endpoints(
+            gauge(registry, "qmasq_vbond_rename_map_endpoints", "Endpoints in the map of peers.")),
+        bytes(gauge(registry, "qmasq_vbond_rename_map_bytes", "Memory behind the map of peers.")),
+        connections(gauge(registry, "qmasq_vbond_rename_connections",
                           "Tenants' QPs that are connected to a peer.")),
         queue_pairs(prometheus::BuildGauge()
-                        .Name("qmasq_rename_queue_pairs")
+                        .Name("qmasq_vbond_rename_queue_pairs")
                         .Help("Tenants' QPs by the state they were last seen in.")
                         .Register(registry)),
-        connects(counter(registry, "qmasq_rename_connects_total",
+        connects(counter(registry, "qmasq_vbond_rename_connects_total",
                          "QPs that were renamed and connected to a peer.")),
-        disconnects(counter(registry, "qmasq_rename_disconnects_total",
+        disconnects(counter(registry, "qmasq_vbond_rename_disconnects_total",
                             "Connected QPs that were reset, destroyed or closed.")),
         refusals(prometheus::BuildCounter()
-                     .Name("qmasq_rename_refusals_total")
+                     .Name("qmasq_vbond_rename_refusals_total")
                      .Help("Verbs refused while renaming, by verb and errno.")
                      .Register(registry)) {
     for (std::size_t i = 0; i < states.size(); ++i) {

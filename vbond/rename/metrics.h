@@ -15,11 +15,11 @@ class ConnectionTable;
 class PeerMap;
 
 // Metrics of this folder:
-//   qmasq_rename_map_entries, _map_endpoints, _map_bytes     gauges, after each change of state
-//   qmasq_rename_queue_pairs{state}                          gauge
-//   qmasq_rename_connections                                 gauge: QPs that reached RTR
-//   qmasq_rename_connects_total, qmasq_rename_disconnects_total
-//   qmasq_rename_refusals_total{verb,errno}
+//   qmasq_vbond_rename_map_entries, _map_endpoints, _map_bytes   gauges, after each change of state
+//   qmasq_vbond_rename_queue_pairs{state}                        gauge
+//   qmasq_vbond_rename_connections                               gauge: QPs that reached RTR
+//   qmasq_vbond_rename_connects_total, qmasq_vbond_rename_disconnects_total
+//   qmasq_vbond_rename_refusals_total{verb,errno}
 //
 // Register it behind the PeerMap among the observers of the state. Thread-safe.
 class RenameMetrics final : public ChangeObserver {

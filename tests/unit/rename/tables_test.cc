@@ -281,18 +281,18 @@ TEST_F(RenameFixture, MetricsSayWhatHappened) {
   }
   auto text = [&] { return prometheus::TextSerializer().Serialize(registry.Collect()); };
   std::string now = text();
-  EXPECT_THAT(now, HasSubstr("qmasq_rename_map_entries 9\n"));
-  EXPECT_THAT(now, HasSubstr("qmasq_rename_map_endpoints 7\n"));
-  EXPECT_THAT(now, HasSubstr("qmasq_rename_map_bytes "));
-  EXPECT_THAT(now, HasSubstr("qmasq_rename_connections 1\n"));
-  EXPECT_THAT(now, HasSubstr("qmasq_rename_queue_pairs{state=\"rtr\"} 1\n"));
-  EXPECT_THAT(now, HasSubstr("qmasq_rename_connects_total 1\n"));
-  EXPECT_THAT(now, HasSubstr("qmasq_rename_refusals_total{errno=\"EHOSTUNREACH\","
+  EXPECT_THAT(now, HasSubstr("qmasq_vbond_rename_map_entries 9\n"));
+  EXPECT_THAT(now, HasSubstr("qmasq_vbond_rename_map_endpoints 7\n"));
+  EXPECT_THAT(now, HasSubstr("qmasq_vbond_rename_map_bytes "));
+  EXPECT_THAT(now, HasSubstr("qmasq_vbond_rename_connections 1\n"));
+  EXPECT_THAT(now, HasSubstr("qmasq_vbond_rename_queue_pairs{state=\"rtr\"} 1\n"));
+  EXPECT_THAT(now, HasSubstr("qmasq_vbond_rename_connects_total 1\n"));
+  EXPECT_THAT(now, HasSubstr("qmasq_vbond_rename_refusals_total{errno=\"EHOSTUNREACH\","
                              "verb=\"MODIFY_QP\"} 1\n"));
   renamer.context_closed(blue_a_);
   now = text();
-  EXPECT_THAT(now, HasSubstr("qmasq_rename_disconnects_total 1\n"));
-  EXPECT_THAT(now, HasSubstr("qmasq_rename_queue_pairs{state=\"rtr\"} 0\n"));
+  EXPECT_THAT(now, HasSubstr("qmasq_vbond_rename_disconnects_total 1\n"));
+  EXPECT_THAT(now, HasSubstr("qmasq_vbond_rename_queue_pairs{state=\"rtr\"} 0\n"));
 }
 
 }  // namespace
