@@ -43,8 +43,10 @@ void add_output_option(CLI::App& command, CommonOptions& options) {
   static const std::map<std::string, Format> kFormats = {
       {"table", Format::kTable}, {"json", Format::kJson}, {"yaml", Format::kYaml}};
   auto set = [&options](const std::string& text) { options.format = kFormats.at(text); };
+  CLI::Validator known = CLI::IsMember({"table", "json", "yaml"});
+  known.description("");  // the type name says it already
   command.add_option_function<std::string>("-o,--output", set, "Form of the output [table]")
-      ->check(CLI::IsMember({"table", "json", "yaml"}))
+      ->check(known)
       ->type_name("table|json|yaml")
       ->group("Common options");
 }

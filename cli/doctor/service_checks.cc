@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/doctor/service_checks.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <string>
+
+#include "cli/names.h"
+#include "cli/rpc.h"
+#include "qmasq/v1/agent.grpc.pb.h"
+#include "qmasq/v1/host.grpc.pb.h"
+
+namespace qmasq::cli {
+namespace {
+
+Finding check_attach_socket(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode)) {
+    return {Health::kOk, "agent", "attach socket", path, ""};
+  }
+  return {Health::kFail, "agent", "attach socket", "there is none at " + path,
+          "qmasq run needs it: start qmasq-vbond again, and read its log."};
+}
+
+Finding check_connection(const v1::Agent& agent) {
+  if (agent.connected()) {
+    return {Health::kOk, "agent", "controller", agent.controller() + ", connected", ""};
+  }
+  std::string why = agent.last_error().empty() ? "" : ": " + agent.last_error();
+  return {Health::kFail, "agent", "controller", agent.controller() + ", not connected" + why,
+          "Is qmasq-controller running there, and does a firewall let TCP through? Programs go on "
+          "with what the agent holds."};
+}
+
+Finding check_sync(const v1::Agent& agent) {
+  if (!agent.in_sync()) {
+    return {Health::kFail, "agent", "state", "never in sync since it started",
+            "New connections are refused with EAGAIN until the controller has been reached once."};
+  }
+  std::string held = fmt::format("holds revision {}", agent.held_revision());
+  if (agent.held_revision() >= agent.newest_revision()) {
+    return {Health::kOk, "agent", "state", "in sync, " + held, ""};
+  }
+  return {Health::kWarn, "agent", "state",
+          fmt::format("{}, newest is {}", held, agent.newest_revision()),
+          "Ask again; if it stays behind, qmasq host get shows what the host rejected."};
+}
+
+Findings check_endpoints(const v1::Agent& agent) {
+  Findings out;
+  for (const v1::LocalEndpoint& endpoint : agent.local_endpoints()) {
+    if (endpoint.message().empty()) continue;
+    out.push_back({Health::kWarn, "endpoint", short_name(endpoint.name()),
+                   endpoint.state() + ": " + endpoint.message(), "See: qmasq events"});
+  }
+  return out;
+}
+
+Finding check_nics_of_agent(const v1::Agent& agent) {
+  auto usable = std::count_if(agent.nics().begin(), agent.nics().end(), [](const v1::Nic& nic) {
+    return nic.active() && !nic.primary_gid().empty();
+  });
+  if (usable > 0) {
+    return {Health::kOk, "agent", "NICs", fmt::format("{} can carry traffic", usable), ""};
+  }
+  return {Health::kFail, "agent", "NICs", "none has a RoCE v2 GID of the underlay address",
+          "Is --underlay-device of qmasq-vbond the interface below the RDMA device?"};
+}
+
+Findings check_agent(const Shell& shell, std::string& host) {
+  auto server = Server::agent(shell.options);
+  Failure failure;
+  if (server) {
+    v1::AgentService::Stub stub(server->channel());
+    auto agent = server->call(stub, &v1::AgentService::Stub::GetAgent, v1::GetAgentRequest{});
+    if (agent) {
+      host = agent->host();
+      Findings out = {
+          {Health::kOk, "agent", "socket",
+           fmt::format("{}, version {}", short_name(agent->host()), agent->version()), ""},
+          check_attach_socket(shell.options.socket_dir + "/attach.sock"),
+          check_connection(*agent),
+          check_sync(*agent),
+          check_nics_of_agent(*agent)};
+      for (Finding& finding : check_endpoints(*agent))
+        out.push_back(std::move(finding));
+      return out;
+    }
+    failure = agent.error();
+  } else {
+    failure = server.error();
+  }
+  return {{Health::kFail, "agent", "socket", failure.message, failure.hint}};
+}
+
+Finding check_controller(const Shell& shell, const std::string& host) {
+  auto server = Server::controller(shell.options);
+  if (!server) {
+    return {Health::kFail, "controller", "socket", server.error().message, server.error().hint};
+  }
+  v1::HostService::Stub stub(server->channel());
+  if (host.empty()) {
+    v1::ListHostsRequest request;
+    request.set_page_size(1);
+    auto answer = server->call(stub, &v1::HostService::Stub::ListHosts, request);
+    if (!answer) {
+      return {Health::kFail, "controller", "socket", answer.error().message, answer.error().hint};
+    }
+    return {Health::kOk, "controller", "socket", normal_address(shell.options.controller), ""};
+  }
+  v1::GetHostRequest request;
+  request.set_name(host);
+  auto answer = server->call(stub, &v1::HostService::Stub::GetHost, request);
+  if (!answer) {
+    return {Health::kFail, "controller", "this host", answer.error().message,
+            answer.error().not_found ? "The agent of this host follows another controller."
+                                     : answer.error().hint};
+  }
+  const v1::HostStatus& status = answer->status();
+  if (status.state() != v1::HostStatus::ONLINE) {
+    return {Health::kFail, "controller", "this host", "the controller does not hear it",
+            "Is the agent connected to this controller, and not to another?"};
+  }
+  if (status.rejected_revision() != 0) {
+    return {
+        Health::kFail, "controller", "this host",
+        fmt::format("rejected revision {}: {}", status.rejected_revision(), status.reject_reason()),
+        "Mend what it names; the agent keeps the state before it."};
+  }
+  return {Health::kOk, "controller", "this host",
+          fmt::format("online, applied revision {} of {}", status.applied_revision(),
+                      status.current_revision()),
+          ""};
+}
+
+}  // namespace
+
+Findings check_services(const Shell& shell) {
+  std::string host;
+  Findings out = check_agent(shell, host);
+  // On most hosts there is no controller; the agent has said whether it reaches its own.
+  struct stat info {};
+  bool given = shell.options.controller != kDefaultController;
+  bool here = ::stat(std::string(kDefaultController).substr(5).c_str(), &info) == 0;
+  if (given || here) out.push_back(check_controller(shell, host));
+  return out;
+}
+
+}  // namespace qmasq::cli
