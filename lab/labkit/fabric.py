@@ -74,15 +74,18 @@ def wait_in_sync(lab, timeout=SYNC_SECONDS):
 
 
 def _in_sync(text):
-    """Names of the hosts that `qmasq host list -o json` shows online with the newest revision."""
+    """Names of the hosts whose agents are online and have applied the newest revision.
+
+    `text` is what `qmasq host list -o json` prints: protobuf's JSON, 64-bit numbers as strings.
+    """
     try:
-        hosts = json.loads(text).get("hosts", [])
+        answer = json.loads(text)
     except ValueError:
         return set()
-    names = set()
-    for host in hosts:
+    found = set()
+    for host in answer.get("hosts", []) if isinstance(answer, dict) else answer:
         status = host.get("status", {})
-        if status.get("state") == "ONLINE" and host.get("nics") and \
-                status.get("appliedRevision") == status.get("currentRevision"):
-            names.add(host["name"].removeprefix("hosts/"))
-    return names
+        applied = int(status.get("appliedRevision", 0))
+        if status.get("state") == "ONLINE" and applied >= int(status.get("currentRevision", 0)):
+            found.add(host["name"].removeprefix("hosts/"))
+    return found
