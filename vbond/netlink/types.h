@@ -90,7 +90,8 @@ struct FdbEntry {
 struct AddLink {
   Link link;  // name, kind, mac, mtu, group, vxlan; the rest is SetLink's
   // The namespace to make it in (a descriptor that the caller keeps open), -1: that of the socket.
-  // A VXLAN device sends and receives in the namespace of the socket, wherever it is put.
+  // kOther makes a dummy device (tests). A VXLAN device sends and receives in the namespace of the
+  // socket, wherever it is put.
   int target = -1;
   // The other end of a veth pair: name, mac, mtu, group; and its namespace.
   std::optional<Link> peer;

@@ -61,6 +61,8 @@ class Overlay final : public ChangeObserver {
   // An error: the interface is not there or lacks an address. Lesser faults: problems().
   [[nodiscard]] Status wire(EndpointUid endpoint, int netns, const std::string& interface);
   void unwire(EndpointUid endpoint);
+  // The interface was down: what the kernel forgot with that is put back.
+  void look_again(EndpointUid endpoint);
   // What is wrong with this endpoint's network now, for people; empty: nothing.
   [[nodiscard]] std::string problems(EndpointUid endpoint) const;
 
@@ -71,7 +73,7 @@ class Overlay final : public ChangeObserver {
 
 // What the overlay needs of this machine. Tries it in a namespace that is gone afterwards.
 struct PrecheckItem {
-  std::string what;  // "vxlan devices", "bridges", "veth pairs", "network namespaces"
+  std::string what;  // "network namespaces", "bridge devices", "vxlan devices", "veth devices"
   bool ok = false;
   std::string advice;  // when not ok: the reason, and what to do about it
 };
