@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/trap/world.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace qmasq::bench {
+
+using namespace vbond;  // NOLINT: all of this is about the agent
+
+namespace {
+
+constexpr EndpointUid kTenant{1};
+constexpr VpcUid kVpc{1};
+constexpr std::size_t kHosts = 1000;
+
+class StubFile final : public VerbsFile {
+ public:
+  StubFile(test::StubNic& nic, std::uint64_t id, UniqueFd fd)
+      : nic_(nic), id_(id), fd_(std::move(fd)) {}
+  ~StubFile() override { nic_.release(id_); }
+  StubFile(const StubFile&) = delete;
+  StubFile& operator=(const StubFile&) = delete;
+  [[nodiscard]] int descriptor() const override { return fd_.get(); }
+  [[nodiscard]] ErrnoOr<int> call(void* header) override { return nic_.call(id_, header); }
+
+ private:
+  test::StubNic& nic_;
+  const std::uint64_t id_;
+  const UniqueFd fd_;
+};
+
+Gid host_gid(std::size_t host) {
+  return Gid::from_ip(IpAddress::from_v4(0xc0a80001U + static_cast<std::uint32_t>(host)));
+}
+
+// Endpoints with one address each, spread over the hosts; names as long as people's are.
+Change state_with(std::size_t entries) {
+  Change change;
+  change.revision = Revision{1};
+  change.snapshot = true;
+  change.vpcs.push_back({kVpc, "vpcs/bench", Vni{4096}, {}, 0});
+  for (std::size_t host = 0; host < kHosts; ++host) {
+    change.hosts.push_back({HostUid{host + 1},
+                            "hosts/host-" + std::to_string(host),
+                            host_gid(host).address(),
+                            {{"rxe0", host_gid(host)}}});
+  }
+  change.endpoints.reserve(entries);
+  for (std::size_t i = 0; i < entries; ++i) {
+    Mac mac{{0x02, 0x71, static_cast<std::uint8_t>(i >> 24U), static_cast<std::uint8_t>(i >> 16U),
+             static_cast<std::uint8_t>(i >> 8U), static_cast<std::uint8_t>(i)}};
+    change.endpoints.push_back({EndpointUid{i + 1},
+                                kVpc,
+                                "vpcs/bench/endpoints/worker-" + std::to_string(i),
+                                HostUid{i % kHosts + 1},
+                                mac,
+                                {IpAddress::from_v4(World::address(i))}});
+  }
+  return change;
+}
+
+}  // namespace
+
+ErrnoOr<std::unique_ptr<VerbsFile>> StubDevices::open(std::string_view /*node*/, int flags) {
+  UniqueFd fd(::open("/dev/null", flags | O_CLOEXEC));
+  return std::make_unique<StubFile>(nic_, next_file_++, std::move(fd));
+}
+
+ErrnoOr<std::unique_ptr<VerbsFile>> StubDevices::adopt(UniqueFd file) {
+  return std::make_unique<StubFile>(nic_, next_file_++, std::move(file));
+}
+
+std::string StubDevices::node_of(dev_t /*device*/) {
+  return "uverbs0";
+}
+
+std::string StubDevices::rdma_device_of(std::string_view /*node*/) {
+  return "rxe0";
+}
+
+World::World(std::size_t entries)
+    : metrics_(std::move(*Metrics::create("qmasq-bench-trap", ""))),
+      events_(clock_, 4096),
+      endpoints_(peers_, sync_) {
+  rename_metrics_ = std::make_unique<RenameMetrics>(metrics_->registry(), peers_);
+  renamer_ =
+      std::make_unique<Renamer>(Renamer::Parts{sync_, endpoints_, peers_, nics_, connections_,
+                                               events_, clock_, wire_, rename_metrics_.get()},
+                                RenameOptions{});
+  Nic nic;
+  nic.device = "rxe0";
+  nic.driver = "rxe";
+  nic.active = true;
+  nic.active_mtu = 1024;
+  nic.primary = PhysicalGid{1, host_gid(0), GidType::kRoceV2};
+  nic.gids = {*nic.primary};
+  (void)nics_.update({nic});
+  endpoints_.set_host(HostUid{1}, "hosts/host-0");
+  const Change change = state_with(entries);
+  peers_.apply(change);
+  endpoints_.apply(change);
+  sync_.mark_in_sync(change.revision);
+  interceptor_ = std::make_unique<Interceptor>(
+      Interceptor::Parts{*renamer_, endpoints_, nics_, events_, clock_, memory_, devices_, tasks_,
+                         metrics_->registry()},
+      InterceptOptions{});
+}
+
+World::~World() = default;
+
+Status World::attach(UniqueFd listener, pid_t pid) {
+  QMASQ_ASSIGN(auto port, open_port(std::move(listener)));
+  return interceptor_->attach(std::move(port), kTenant, pid, "bench");
+}
+
+}  // namespace qmasq::bench
