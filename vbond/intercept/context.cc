@@ -33,6 +33,7 @@ void close_context(Services& services, Context& context, const std::string& endp
     for (const auto& [handle, type] : context.queue_pairs)
       destroy_queue_pair(context, handle);
     context.queue_pairs.clear();
+    context.queue_pair_count = 0;
     services.parts.renamer.context_closed(context.info);
   }
   services.metrics.add_queue_pairs(-static_cast<int>(queue_pairs));

@@ -283,13 +283,15 @@ class Execution {
   }
 
   void know(std::uint32_t handle, uverbs::QpType type) {
-    if (context_.queue_pairs.try_emplace(handle, type).second) {
-      trap_.services.metrics.add_queue_pairs(1);
-    }
+    if (!context_.queue_pairs.try_emplace(handle, type).second) return;
+    context_.queue_pair_count = context_.queue_pairs.size();
+    trap_.services.metrics.add_queue_pairs(1);
   }
   void forget(std::uint32_t handle) {
     renamer_.qp_destroyed(context_.info, handle);
-    if (context_.queue_pairs.erase(handle) != 0) trap_.services.metrics.add_queue_pairs(-1);
+    if (context_.queue_pairs.erase(handle) == 0) return;
+    context_.queue_pair_count = context_.queue_pairs.size();
+    trap_.services.metrics.add_queue_pairs(-1);
   }
 
   Answer copy_back(std::uint64_t header_address, std::int64_t value, Outcome outcome) {

@@ -126,8 +126,7 @@ class Interceptor::Impl {
       info.receivers = attachment->receivers();
       for (const auto& context : attachment->contexts().all()) {
         ++info.contexts;
-        std::lock_guard lock(context->mutex);
-        info.queue_pairs += context->queue_pairs.size();
+        info.queue_pairs += context->queue_pair_count.load(std::memory_order_relaxed);
       }
       out.push_back(std::move(info));
     }

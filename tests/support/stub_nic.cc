@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/support/stub_nic.h"
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "vbond/uverbs/device.h"
+#include "vbond/uverbs/doorbell.h"
+
+namespace qmasq::test {
+
+using namespace vbond::uverbs;  // NOLINT: the stub speaks of nothing else
+
+namespace {
+
+constexpr std::size_t kFlagsAt = 4;
+constexpr std::size_t kDataAt = 8;
+
+std::string name_of(const Call& call) {
+  // The one command that the kernel knows and the verb table refuses.
+  if (call.write_cmd() == static_cast<std::uint32_t>(WriteCommand::kPostSend)) return "POST_SEND";
+  return std::string(find_verb(call)->name);
+}
+
+}  // namespace
+
+// A call as the kernel sees it: input copied in, output written through the caller's pointers.
+class StubNic::Caller {
+ public:
+  Caller(std::byte* header, const Call& call) : header_(header), call_(call) {}
+
+  [[nodiscard]] const Call& call() const { return call_; }
+  [[nodiscard]] std::vector<std::byte> in(std::uint16_t id) const {
+    auto found = call_.find(id);
+    if (!found) return {};
+    std::vector<std::byte> out(found->len);
+    if (out.empty()) return out;
+    const void* from = found->is_inline() ? static_cast<const void*>(&found->data)
+                                          : reinterpret_cast<const void*>(found->data);
+    std::memcpy(out.data(), from, out.size());
+    return out;
+  }
+  bool out(std::uint16_t id, std::span<const std::byte> bytes) {
+    auto index = call_.index_of(id);
+    if (!index) return false;
+    Attr attribute = call_.attr(*index);
+    auto* to = reinterpret_cast<std::byte*>(attribute.data);
+    std::size_t fits = std::min<std::size_t>(bytes.size(), attribute.len);
+    if (fits != 0) std::memcpy(to, bytes.data(), fits);
+    std::memset(to + fits, 0, attribute.len - fits);
+    std::uint16_t flags = attribute.flags | kAttrValidOutput;
+    std::memcpy(at(*index) + kFlagsAt, &flags, sizeof(flags));
+    return true;
+  }
+  void set_handle(std::uint16_t id, std::uint32_t handle) {
+    if (auto index = call_.index_of(id)) {
+      std::uint64_t data = handle;
+      std::memcpy(at(*index) + kDataAt, &data, sizeof(data));
+    }
+  }
+  [[nodiscard]] std::uint32_t number(std::uint16_t id) const {
+    auto bytes = in(id);
+    std::uint32_t out = 0;
+    std::memcpy(&out, bytes.data(), std::min(bytes.size(), sizeof(out)));
+    return out;
+  }
+
+ private:
+  std::byte* at(std::size_t index) { return header_ + kHeaderSize + index * kAttrSize; }
+  std::byte* header_;
+  const Call& call_;
+};
+
+vbond::ErrnoOr<int> StubNic::call(std::uint64_t file, void* header) {
+  auto* bytes = static_cast<std::byte*>(header);
+  std::uint16_t length = 0;
+  std::memcpy(&length, bytes, sizeof(length));
+  auto call = decode_call(std::span<const std::byte>(bytes, length));
+  if (!call) return tl::unexpected(call.error());
+  if (call->driver_id() != static_cast<std::uint32_t>(DriverId::kRxe))
+    return tl::unexpected(EINVAL);
+  const std::string name = name_of(*call);
+  std::function<void(const std::string&)> hook;
+  {
+    std::lock_guard lock(mutex_);
+    hook = hook_;
+  }
+  if (hook) hook(name);
+  std::lock_guard lock(mutex_);
+  ++calls_[name];
+  if (auto failure = failures_.find(name); failure != failures_.end()) {
+    int err = failure->second;
+    failures_.erase(failure);
+    return tl::unexpected(err);
+  }
+  Caller caller(bytes, *call);
+  return serve(file, caller);
+}
+
+vbond::ErrnoOr<int> StubNic::serve(std::uint64_t file, Caller& caller) {
+  auto result = [](int err) -> vbond::ErrnoOr<int> {
+    if (err != 0) return tl::unexpected(err);
+    return 0;
+  };
+  if (name_of(caller.call()) == "POST_SEND") return result(ring(file, caller));
+  const Verb& verb = *find_verb(caller.call());
+  switch (verb.handler) {
+    case Handler::kCreateQp:
+      return result(create(file, caller));
+    case Handler::kDestroyQp:
+      return result(destroy(file, caller));
+    case Handler::kModifyQp:
+      return result(modify(file, caller));
+    case Handler::kQueryQp:
+      return result(query(file, caller));
+    case Handler::kQueryDevice: {
+      std::vector<std::byte> answer(kQueryDeviceRespSize);
+      (void)set_device_guids(answer, kPhysicalGuid, kPhysicalGuid);
+      caller.out(attr::kCoreOut, answer);
+      return 0;
+    }
+    case Handler::kQueryPort: {
+      std::vector<std::byte> answer(kQueryPortRespExSize);
+      (void)set_gid_table_length(answer, kPhysicalGids);
+      caller.out(verb.key.form == Form::kIoctl ? attr::kQueryPortResp : attr::kCoreOut, answer);
+      return 0;
+    }
+    default:
+      return 0;
+  }
+}
+
+int StubNic::create(std::uint64_t file, Caller& caller) {
+  Qp qp;
+  qp.file = file;
+  qp.qpn = next_qpn_++;
+  const std::uint32_t handle = next_handle_++;
+  if (caller.call().is_invoke_write()) {
+    auto request = decode_create_qp_write(caller.in(attr::kCoreIn), Form::kWrite);
+    if (!request) return request.error();
+    qp.type = request->type;
+    std::array<std::byte, kCreateQpRespSize> answer{};
+    (void)encode_create_qp_resp({handle, Qpn{qp.qpn}, request->cap}, answer);
+    caller.out(attr::kCoreOut, answer);
+  } else {
+    qp.type = static_cast<QpType>(caller.number(attr::kCreateQpType));
+    caller.set_handle(attr::kCreateQpHandle, handle);
+    caller.out(attr::kCreateQpRespCap, caller.in(attr::kCreateQpCap));
+    caller.out(attr::kCreateQpRespQpn, std::as_bytes(std::span(&qp.qpn, 1)));
+  }
+  qps_[{file, handle}] = qp;
+  return 0;
+}
+
+int StubNic::destroy(std::uint64_t file, Caller& caller) {
+  std::uint32_t handle = 0;
+  if (caller.call().is_invoke_write()) {
+    auto in = caller.in(attr::kCoreIn);
+    std::memcpy(&handle, in.data() + 8, sizeof(handle));  // struct ib_uverbs_destroy_qp
+  } else {
+    handle = static_cast<std::uint32_t>(caller.call().find(attr::kDestroyQpHandle)->data);
+  }
+  if (qps_.erase({file, handle}) == 0) return ENOENT;
+  std::uint32_t events = 0;
+  caller.out(caller.call().is_invoke_write() ? attr::kCoreOut : attr::kDestroyQpResp,
+             std::as_bytes(std::span(&events, 1)));
+  return 0;
+}
+
+int StubNic::modify(std::uint64_t file, Caller& caller) {
+  const bool extended = (caller.call().write_cmd() & kWriteExtended) != 0;
+  auto request =
+      decode_modify_qp(caller.in(attr::kCoreIn), extended ? Form::kWriteEx : Form::kWrite);
+  if (!request) return request.error();
+  auto at = qps_.find({file, request->qp_handle});
+  if (at == qps_.end()) return EINVAL;
+  ModifyQp& now = at->second.attributes;
+  if (request->sets(qp_mask::kState)) now.state = request->state;
+  if (request->sets(qp_mask::kAv)) now.dest = request->dest;
+  if (request->sets(qp_mask::kDestQpn)) now.dest_qpn = request->dest_qpn;
+  now.attr_mask |= request->attr_mask;
+  return 0;
+}
+
+int StubNic::query(std::uint64_t file, Caller& caller) {
+  auto request = decode_query_qp(caller.in(attr::kCoreIn));
+  if (!request) return request.error();
+  auto at = qps_.find({file, request->qp_handle});
+  if (at == qps_.end()) return EINVAL;
+  QueryQpResp answer;
+  answer.state = at->second.attributes.state;
+  answer.dest = at->second.attributes.dest;
+  answer.dest_qpn = at->second.attributes.dest_qpn;
+  std::array<std::byte, kQueryQpRespSize> bytes{};
+  (void)encode_query_qp_resp(answer, bytes);
+  caller.out(attr::kCoreOut, bytes);
+  return 0;
+}
+
+int StubNic::ring(std::uint64_t file, Caller& caller) {
+  auto in = caller.in(attr::kCoreIn);  // struct ib_uverbs_post_send
+  std::uint32_t handle = 0;
+  std::memcpy(&handle, in.data() + 8, sizeof(handle));
+  auto at = qps_.find({file, handle});
+  if (at == qps_.end()) return EINVAL;
+  ++at->second.rings;
+  std::uint32_t bad_wr = 0;
+  caller.out(attr::kCoreOut, std::as_bytes(std::span(&bad_wr, 1)));
+  return 0;
+}
+
+void StubNic::release(std::uint64_t file) {
+  std::lock_guard lock(mutex_);
+  std::erase_if(qps_, [&](const auto& each) { return each.first.first == file; });
+}
+
+void StubNic::set_hook(std::function<void(const std::string&)> hook) {
+  std::lock_guard lock(mutex_);
+  hook_ = std::move(hook);
+}
+
+void StubNic::fail_next(const std::string& verb, int err) {
+  std::lock_guard lock(mutex_);
+  failures_[verb] = err;
+}
+
+std::size_t StubNic::queue_pairs() const {
+  std::lock_guard lock(mutex_);
+  return qps_.size();
+}
+
+std::optional<StubNic::Qp> StubNic::find(std::uint64_t file, std::uint32_t handle) const {
+  std::lock_guard lock(mutex_);
+  auto at = qps_.find({file, handle});
+  if (at == qps_.end()) return std::nullopt;
+  return at->second;
+}
+
+unsigned StubNic::calls(const std::string& verb) const {
+  std::lock_guard lock(mutex_);
+  auto at = calls_.find(verb);
+  return at == calls_.end() ? 0 : at->second;
+}
+
+}  // namespace qmasq::test

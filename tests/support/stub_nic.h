@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vbond/kernel/errno_or.h"
+#include "vbond/uverbs/call.h"
+#include "vbond/uverbs/qp.h"
+#include "vbond/uverbs/verb.h"
+
+namespace qmasq::test {
+
+// The kernel's side of a verbs device, in memory: what ioctl(RDMA_VERBS_IOCTL) does on an open file
+// of a software NIC, for the verbs that the agent executes. Pointers in a call are the caller's own
+// memory, as they are for the kernel. Thread-safe.
+class StubNic {
+ public:
+  struct Qp {
+    std::uint64_t file = 0;
+    vbond::uverbs::QpType type{};
+    std::uint32_t qpn = 0;
+    vbond::uverbs::ModifyQp attributes;  // all modifications, merged
+    unsigned rings = 0;
+  };
+
+  vbond::ErrnoOr<int> call(std::uint64_t file, void* header);
+  // The last descriptor of the file is closed.
+  void release(std::uint64_t file);
+
+  // Called with the verb's name before each call, outside of the lock; may block.
+  void set_hook(std::function<void(const std::string& verb)> hook);
+  // The next call of this verb fails.
+  void fail_next(const std::string& verb, int err);
+
+  [[nodiscard]] std::size_t queue_pairs() const;
+  [[nodiscard]] std::optional<Qp> find(std::uint64_t file, std::uint32_t handle) const;
+  [[nodiscard]] unsigned calls(const std::string& verb) const;
+
+  // What a tenant must never see.
+  static constexpr std::array<std::uint8_t, 8> kPhysicalGuid{0x50, 0x54, 0, 0xff, 0xfe, 0, 0, 1};
+  static constexpr std::uint32_t kPhysicalGids = 256;
+
+ private:
+  class Caller;
+  using Key = std::pair<std::uint64_t, std::uint32_t>;
+
+  vbond::ErrnoOr<int> serve(std::uint64_t file, Caller& caller);
+  int create(std::uint64_t file, Caller& caller);
+  int destroy(std::uint64_t file, Caller& caller);
+  int modify(std::uint64_t file, Caller& caller);
+  int query(std::uint64_t file, Caller& caller);
+  int ring(std::uint64_t file, Caller& caller);
+
+  mutable std::mutex mutex_;
+  std::function<void(const std::string&)> hook_;
+  std::map<Key, Qp> qps_;
+  std::map<std::string, int> failures_;
+  std::map<std::string, unsigned> calls_;
+  std::uint32_t next_handle_ = 0;
+  std::uint32_t next_qpn_ = 17;
+};
+
+}  // namespace qmasq::test
