@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+namespace prometheus {
+class Registry;
+}  // namespace prometheus
+
+namespace qmasq::controller {
+
+// The controller's metrics (docs/metrics.md). Any thread.
+//
+// qmasq_controller_rpc_requests_total{method,code}, qmasq_controller_rpc_seconds{method},
+// qmasq_controller_revision, qmasq_controller_objects{kind}, qmasq_controller_hosts{state},
+// qmasq_controller_sync_streams, qmasq_controller_sync_batches_total{kind},
+// qmasq_controller_sync_sent_bytes_total, qmasq_controller_sync_rejects_total,
+// qmasq_controller_sync_reports_refused_total.
+class ControllerMetrics {
+ public:
+  explicit ControllerMetrics(prometheus::Registry& registry);
+  ControllerMetrics(const ControllerMetrics&) = delete;
+  ControllerMetrics& operator=(const ControllerMetrics&) = delete;
+  ~ControllerMetrics();
+
+  void rpc(std::string_view method, std::string_view code, std::chrono::nanoseconds took);
+  void set_revision(std::uint64_t revision);
+  void set_objects(std::size_t vpcs, std::size_t endpoints, std::size_t hosts);
+  void set_hosts(std::size_t never_joined, std::size_t online, std::size_t offline);
+  void set_streams(std::size_t streams);
+  void batch_sent(bool snapshot);
+  void bytes_sent(std::size_t bytes);
+  void batch_rejected();
+  void report_refused();
+
+ private:
+  struct Families;
+  std::unique_ptr<Families> families_;
+};
+
+}  // namespace qmasq::controller

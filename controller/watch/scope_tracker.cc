@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/watch/scope_tracker.h"
+
+namespace qmasq::controller {
+namespace {
+
+void add_hosts(const World& world, VpcUid vpc, std::set<HostUid>& out) {
+  for (const auto& [host, count] : world.hosts_of(vpc))
+    out.insert(HostUid{host});
+}
+
+// Hosts of all endpoints in the host's scope.
+std::set<HostUid> hosts_in_scope(const World& world, HostUid host) {
+  std::set<HostUid> out;
+  for (const auto& [vpc, count] : world.vpcs_of(host))
+    add_hosts(world, VpcUid{vpc}, out);
+  return out;
+}
+
+void add_endpoints(const World& world, VpcUid vpc, Cut& cut) {
+  for (auto uid : world.endpoints_of(vpc))
+    cut.endpoints.push_back(world.endpoint(uid));
+}
+
+}  // namespace
+
+bool Cut::empty() const {
+  return !snapshot && vpcs.empty() && endpoints.empty() && hosts.empty() && removed_vpcs.empty() &&
+         removed_endpoints.empty() && removed_hosts.empty();
+}
+
+ScopeTracker::ScopeTracker(HostUid host, const World& world,
+                           std::span<const std::uint64_t> held_vpcs,
+                           std::span<const LogEntry> missed)
+    : host_(host), dirty_(false), snapshot_due_(false) {
+  // The host does not say which hosts it holds. Each it can hold is a host of a held VPC now, or
+  // was one and then the log tells of the endpoint that left it.
+  for (auto uid : held_vpcs) {
+    held_vpcs_.insert(VpcUid{uid});
+    add_hosts(world, VpcUid{uid}, held_hosts_);
+  }
+  for (const auto& entry : missed) {
+    if (entry.kind == Kind::kHost) {
+      mark(entry.kind, entry.uid, {});
+      continue;
+    }
+    if (!held_vpcs_.contains(entry.vpc)) continue;
+    mark(entry.kind, entry.uid, entry.vpc);
+    for (HostUid touched : {entry.host, entry.previous_host}) {
+      if (touched.value == 0) continue;
+      held_hosts_.insert(touched);
+      // It may have come with that very change: then the host does not hold it yet.
+      dirty_hosts_.insert(touched);
+    }
+  }
+  const auto& now = world.vpcs_of(host_);
+  dirty_ = dirty_ || now.size() != held_vpcs_.size();
+  for (const auto& [vpc, count] : now)
+    dirty_ = dirty_ || !held_vpcs_.contains(VpcUid{vpc});
+}
+
+void ScopeTracker::mark(Kind kind, std::uint64_t uid, VpcUid vpc) {
+  dirty_ = true;
+  switch (kind) {
+    case Kind::kVpc:
+      dirty_vpcs_.insert(VpcUid{uid});
+      break;
+    case Kind::kEndpoint:
+      dirty_endpoints_[EndpointUid{uid}] = vpc;
+      break;
+    case Kind::kHost:
+      dirty_hosts_.insert(HostUid{uid});
+      break;
+  }
+}
+
+void ScopeTracker::note(const Commit& commit) {
+  if (snapshot_due_) {
+    dirty_ = true;
+    return;
+  }
+  for (const auto& [before, after] : commit.vpcs) {
+    VpcUid uid = (after ? after : before)->uid;
+    if (held_vpcs_.contains(uid)) mark(Kind::kVpc, uid.value, uid);
+  }
+  for (const auto& [before, after] : commit.endpoints) {
+    const auto& value = after ? after : before;
+    if (held_vpcs_.contains(value->vpc)) {
+      mark(Kind::kEndpoint, value->uid.value, value->vpc);
+    } else if (after && after->host == host_) {
+      dirty_ = true;  // a VPC that is new here: the cut finds it
+    }
+  }
+  for (const auto& [before, after] : commit.hosts) {
+    HostUid uid = (after ? after : before)->uid;
+    if (held_hosts_.contains(uid)) mark(Kind::kHost, uid.value, {});
+  }
+}
+
+void ScopeTracker::restart() {
+  snapshot_due_ = true;
+  dirty_ = true;
+  dirty_vpcs_.clear();
+  dirty_endpoints_.clear();
+  dirty_hosts_.clear();
+}
+
+Cut ScopeTracker::snapshot(const World& world) {
+  Cut cut;
+  cut.snapshot = true;
+  held_vpcs_.clear();
+  for (const auto& [uid, count] : world.vpcs_of(host_)) {
+    held_vpcs_.insert(VpcUid{uid});
+    cut.vpcs.push_back(world.vpc(VpcUid{uid}));
+    add_endpoints(world, VpcUid{uid}, cut);
+  }
+  held_hosts_ = hosts_in_scope(world, host_);
+  for (auto uid : held_hosts_)
+    cut.hosts.push_back(world.host(uid));
+  return cut;
+}
+
+void ScopeTracker::cut_vpcs(const World& world, Cut& cut) {
+  const auto& now = world.vpcs_of(host_);
+  for (auto held = held_vpcs_.begin(); held != held_vpcs_.end();) {
+    if (now.contains(held->value)) {
+      if (dirty_vpcs_.contains(*held)) cut.vpcs.push_back(world.vpc(*held));
+      ++held;
+      continue;
+    }
+    cut.removed_vpcs.push_back(*held);
+    held = held_vpcs_.erase(held);
+  }
+}
+
+void ScopeTracker::cut_endpoints(const World& world, Cut& cut) {
+  for (const auto& [uid, vpc] : dirty_endpoints_) {
+    // Those of a VPC that just went went with it.
+    if (!held_vpcs_.contains(vpc)) continue;
+    if (auto endpoint = world.endpoint(uid)) {
+      cut.endpoints.push_back(std::move(endpoint));
+    } else {
+      cut.removed_endpoints.push_back(uid);
+    }
+  }
+  for (const auto& [uid, count] : world.vpcs_of(host_)) {
+    if (!held_vpcs_.insert(VpcUid{uid}).second) continue;
+    cut.vpcs.push_back(world.vpc(VpcUid{uid}));
+    add_endpoints(world, VpcUid{uid}, cut);
+  }
+}
+
+void ScopeTracker::cut_hosts(const World& world, Cut& cut) {
+  auto now = hosts_in_scope(world, host_);
+  for (auto uid : held_hosts_) {
+    if (!now.contains(uid)) cut.removed_hosts.push_back(uid);
+  }
+  for (auto uid : now) {
+    if (!held_hosts_.contains(uid) || dirty_hosts_.contains(uid)) {
+      cut.hosts.push_back(world.host(uid));
+    }
+  }
+  held_hosts_ = std::move(now);
+}
+
+Cut ScopeTracker::cut(const World& world) {
+  Cut cut;
+  if (snapshot_due_) {
+    cut = snapshot(world);
+  } else {
+    cut_vpcs(world, cut);
+    cut_endpoints(world, cut);
+    cut_hosts(world, cut);
+  }
+  cut.revision = world.revision();
+  snapshot_due_ = false;
+  dirty_ = false;
+  dirty_vpcs_.clear();
+  dirty_endpoints_.clear();
+  dirty_hosts_.clear();
+  return cut;
+}
+
+std::set<HostUid> concerned_hosts(const World& world, std::span<const LogEntry> entries) {
+  std::set<HostUid> out;
+  for (const auto& entry : entries) {
+    if (entry.kind == Kind::kHost) {
+      for (const auto& [vpc, count] : world.vpcs_of(entry.host)) {
+        add_hosts(world, VpcUid{vpc}, out);
+      }
+      continue;
+    }
+    add_hosts(world, entry.vpc, out);
+    if (entry.host.value != 0) out.insert(entry.host);
+    if (entry.previous_host.value != 0) out.insert(entry.previous_host);
+  }
+  return out;
+}
+
+}  // namespace qmasq::controller
