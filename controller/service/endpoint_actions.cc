@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/resource_name.h"
+#include "controller/model/address_rules.h"
+#include "controller/model/request_rules.h"
+#include "controller/service/actions.h"
+
+namespace qmasq::controller {
+namespace {
+
+// Derived MACs collide only with chosen ones: that many in a row is somebody's intention.
+constexpr std::uint32_t kMacAttempts = 64;
+
+std::vector<std::string> strings(const google::protobuf::RepeatedPtrField<std::string>& field) {
+  return {field.begin(), field.end()};
+}
+
+Status check_free(ReadView& view, const Vpc& vpc, EndpointUid self,
+                  const std::vector<IpAddress>& addresses) {
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    QMASQ_ASSIGN(auto owner, view.address_owner(vpc.uid, addresses[i]));
+    if (!owner || owner->uid == self) continue;
+    return fail(Code::kAlreadyExists,
+                fmt::format("{} is used by {}", to_string(addresses[i]),
+                            endpoint_name(owner->vpc_id, owner->id)),
+                fmt::format("endpoint.addresses[{}]", i));
+  }
+  return {};
+}
+
+Result<Mac> chosen_mac(ReadView& view, const Vpc& vpc, EndpointUid self, const std::string& text) {
+  QMASQ_ASSIGN(Mac mac, check_mac(text, "endpoint.mac"));
+  QMASQ_ASSIGN(auto owner, view.mac_owner(vpc.uid, mac));
+  if (owner && owner->uid != self) {
+    return fail(
+        Code::kAlreadyExists,
+        fmt::format("{} is used by {}", to_string(mac), endpoint_name(owner->vpc_id, owner->id)),
+        "endpoint.mac");
+  }
+  return mac;
+}
+
+Result<Mac> free_derived_mac(ReadView& view, const Vpc& vpc, EndpointUid uid) {
+  for (std::uint32_t attempt = 0; attempt < kMacAttempts; ++attempt) {
+    Mac mac = derived_mac(uid, attempt);
+    QMASQ_ASSIGN(auto owner, view.mac_owner(vpc.uid, mac));
+    if (!owner) return mac;
+  }
+  return fail(Code::kResourceExhausted, "no free MAC address was found: choose one",
+              "endpoint.mac");
+}
+
+Result<std::vector<IpAddress>> allocate(ReadView& view, const ActionContext& context,
+                                        const Vpc& vpc) {
+  QMASQ_ASSIGN(IpAddress address, context.allocator.lowest_address(vpc));
+  QMASQ_ASSIGN(auto owner, view.address_owner(vpc.uid, address));
+  if (owner) return fail(Code::kAborted, "somebody was faster with the address: try again");
+  return std::vector<IpAddress>{address};
+}
+
+bool bound(const ActionContext& context, EndpointUid uid) {
+  auto live = context.board.endpoint(uid);
+  return live && (live->state == BindState::kBound || live->state == BindState::kDegraded ||
+                  live->attachments > 0);
+}
+
+Status change_host(WriteView& view, const ActionContext& context, Endpoint& endpoint,
+                   const std::string& name) {
+  QMASQ_ASSIGN(HostPtr host, require_host(view, name, "endpoint.host"));
+  if (host->uid == endpoint.host) return {};
+  if (bound(context, endpoint.uid)) {
+    return fail(Code::kFailedPrecondition,
+                fmt::format("it is bound on {}: end the programs that use it there first",
+                            host_name(endpoint.host_id)),
+                "endpoint.host");
+  }
+  endpoint.host = host->uid;
+  endpoint.host_id = host->id;
+  return {};
+}
+
+Status apply_field(WriteView& view, const ActionContext& context, const Vpc& vpc,
+                   const v1::Endpoint& asked, const std::string& field, Endpoint& endpoint) {
+  if (field == "host") return change_host(view, context, endpoint, asked.host());
+  if (field == "mac") {
+    QMASQ_ASSIGN(endpoint.mac, chosen_mac(view, vpc, endpoint.uid, asked.mac()));
+  } else if (field == "addresses") {
+    if (asked.addresses().empty()) {
+      return fail(Code::kInvalidArgument, "an endpoint needs at least one address",
+                  "endpoint.addresses");
+    }
+    QMASQ_ASSIGN(endpoint.addresses,
+                 check_addresses(strings(asked.addresses()), vpc.ranges, "endpoint.addresses"));
+    QMASQ_TRY(check_free(view, vpc, endpoint.uid, endpoint.addresses));
+  } else {
+    QMASQ_TRY(check_description(asked.description(), "endpoint.description"));
+    endpoint.description = asked.description();
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<EndpointPtr> require_endpoint(ReadView& view, std::string_view name,
+                                     std::string_view field) {
+  QMASQ_ASSIGN(EndpointName id, in_field(parse_endpoint_name(name), field));
+  QMASQ_ASSIGN(VpcPtr vpc, require_vpc(view, vpc_name(id.vpc), field));
+  QMASQ_ASSIGN(EndpointPtr endpoint, view.find_endpoint(vpc->uid, id.endpoint));
+  if (endpoint) return endpoint;
+  return fail(Code::kNotFound, fmt::format("there is no {}", endpoint_name(id)),
+              std::string(field));
+}
+
+Result<EndpointPtr> create_endpoint(WriteView& view, const ActionContext& context,
+                                    const v1::CreateEndpointRequest& request) {
+  QMASQ_ASSIGN(VpcPtr vpc, require_vpc(view, request.parent(), "parent"));
+  QMASQ_TRY(in_field(check_endpoint_id(request.endpoint_id()), "endpoint_id"));
+  const auto& asked = request.endpoint();
+  QMASQ_TRY(check_description(asked.description(), "endpoint.description"));
+  if (asked.host().empty()) {
+    return fail(Code::kInvalidArgument, "say which host it is on (hosts/HOST)", "endpoint.host");
+  }
+  QMASQ_ASSIGN(HostPtr host, require_host(view, asked.host(), "endpoint.host"));
+  QMASQ_ASSIGN(EndpointPtr taken, view.find_endpoint(vpc->uid, request.endpoint_id()));
+  if (taken) {
+    return fail(Code::kAlreadyExists,
+                fmt::format("{} exists already", endpoint_name(vpc->id, taken->id)), "endpoint_id");
+  }
+  Endpoint endpoint;
+  endpoint.vpc = vpc->uid;
+  endpoint.vpc_id = vpc->id;
+  endpoint.id = request.endpoint_id();
+  endpoint.host = host->uid;
+  endpoint.host_id = host->id;
+  endpoint.description = asked.description();
+  QMASQ_ASSIGN(endpoint.addresses,
+               check_addresses(strings(asked.addresses()), vpc->ranges, "endpoint.addresses"));
+  if (endpoint.addresses.empty()) {
+    QMASQ_ASSIGN(endpoint.addresses, allocate(view, context, *vpc));
+  }
+  QMASQ_TRY(check_free(view, *vpc, EndpointUid{}, endpoint.addresses));
+  if (!asked.mac().empty()) {
+    QMASQ_ASSIGN(endpoint.mac, chosen_mac(view, *vpc, EndpointUid{}, asked.mac()));
+  }
+  QMASQ_ASSIGN(endpoint.uid.value, view.new_uid());
+  if (asked.mac().empty()) {
+    QMASQ_ASSIGN(endpoint.mac, free_derived_mac(view, *vpc, endpoint.uid));
+  }
+  return view.put(std::move(endpoint));
+}
+
+Result<EndpointPtr> update_endpoint(WriteView& view, const ActionContext& context,
+                                    const v1::UpdateEndpointRequest& request) {
+  const auto& asked = request.endpoint();
+  QMASQ_ASSIGN(EndpointPtr before, require_endpoint(view, asked.name(), "endpoint.name"));
+  QMASQ_TRY(check_etag(asked.etag(), before->uid.value, before->version, asked.name()));
+  constexpr std::string_view kFields[] = {"host", "addresses", "mac", "description"};
+  constexpr std::string_view kDefaults[] = {"addresses", "description"};
+  QMASQ_ASSIGN(auto fields, check_mask(strings(request.update_mask().paths()), kFields, kDefaults));
+  QMASQ_ASSIGN(VpcPtr vpc, view.get_vpc(before->vpc));
+  Endpoint endpoint = *before;
+  for (const auto& field : fields) {
+    QMASQ_TRY(apply_field(view, context, *vpc, asked, field, endpoint));
+  }
+  if (endpoint.host == before->host && endpoint.addresses == before->addresses &&
+      endpoint.mac == before->mac && endpoint.description == before->description) {
+    return before;
+  }
+  return view.put(std::move(endpoint));
+}
+
+Status delete_endpoint(WriteView& view, const ActionContext& context,
+                       const v1::DeleteEndpointRequest& request) {
+  QMASQ_ASSIGN(EndpointPtr endpoint, require_endpoint(view, request.name(), "name"));
+  QMASQ_TRY(check_etag(request.etag(), endpoint->uid.value, endpoint->version, request.name()));
+  auto live = context.board.endpoint(endpoint->uid);
+  if (!request.force() && live && live->attachments > 0) {
+    return fail(Code::kFailedPrecondition,
+                fmt::format("{} programs are attached to {} on {}: end them, or delete by force, "
+                            "which cuts their connections",
+                            live->attachments, request.name(), host_name(endpoint->host_id)),
+                "name");
+  }
+  return view.remove(endpoint);
+}
+
+}  // namespace qmasq::controller
