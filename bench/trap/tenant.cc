@@ -187,7 +187,8 @@ Result<Tenant> Tenant::start(Verb verb, std::size_t count, std::size_t entries) 
       ::_exit(1);
     }
     std::array<std::byte, uverbs::kModifyQpSize> command{};
-    std::array<std::byte, 16> small{};
+    std::array<std::byte, 8> request{};  // struct ib_uverbs_alloc_pd and its answer
+    std::array<std::byte, 8> response{};
     Call modify = write_form(uverbs::WriteCommand::kModifyQp, command);
     if (verb == Verb::kRtr) {
       std::int64_t handle = create_qp(fd);
@@ -206,7 +207,8 @@ Result<Tenant> Tenant::start(Verb verb, std::size_t count, std::size_t entries) 
         return timed(fd, modify, micros);
       });
     } else {
-      Call neutral = write_form(uverbs::WriteCommand::kAllocPd, small);
+      Call neutral = write_form(uverbs::WriteCommand::kAllocPd, request);
+      neutral.add(uverbs::attr::kCoreOut, response.size(), address_of(response.data()));
       // Let through, ALLOC_PD meets /dev/null: ENOTTY is the kernel's answer, and what counts is
       // how long it took to come.
       loop(shared->micros, shared->done, count, shared->error, [&](std::size_t, double& micros) {
