@@ -70,6 +70,12 @@ SyncClient::Options sync_options(const AgentOptions& options, const AgentSeams& 
   return out;
 }
 
+NicWatcher::Options watcher_options(const AgentOptions& options) {
+  NicWatcher::Options out;
+  out.only = options.nics;
+  return out;
+}
+
 // Soft-RoCE and soft iWARP: what a tenant may be let open.
 bool is_software(const Nic& nic) {
   return nic.driver == "rxe" || nic.driver == "siw";
@@ -166,10 +172,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       sync(sync_options(options, seams), sync_state, relay, events, sync_metrics, seams.random,
            [this] { reporter.refresh(); }),
       reporter(binder, interceptor, connections, sync),
-      watcher(*seams.nics, *seams.underlay, events, nic_metrics, clock,
-              {.only = options.nics,
-               .interval = std::chrono::seconds(1),
-               .refresh = std::chrono::seconds(10)},
+      watcher(*seams.nics, *seams.underlay, events, nic_metrics, clock, watcher_options(options),
               [this](const HostNics& now) { on_nics(now); }),
       planner({endpoints, nic_table, files, [this](EndpointUid uid) { return binder.bind(uid); },
                [this](int netns, const std::string& interface) {

@@ -52,11 +52,13 @@ void declare(CLI::App& app, Raw& raw) {
       ->type_name("IP");
   app.add_option("--nic", raw.nics,
                  "RDMA device that may be used; repeat it for more (default: all)")
-      ->type_name("DEVICE");
+      ->type_name("DEVICE")
+      ->allow_extra_args(false);
   app.add_option("--open", raw.open,
                  "Who opens an RDMA device for a tenant's program, agent (default) or tenant; "
                  "tenant is for Soft-RoCE only and gives up a part of the isolation")
-      ->type_name("DEVICE=WHO");
+      ->type_name("DEVICE=WHO")
+      ->allow_extra_args(false);
   app.add_option("--overlay", raw.overlay,
                  "builtin: VXLAN made by the agent; none: the site connects the endpoints")
       ->type_name("builtin|none")

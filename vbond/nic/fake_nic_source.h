@@ -22,7 +22,7 @@ class FakeNicSource final : public NicSource {
     if (fail_glance_) return tl::unexpected(*std::exchange(fail_glance_, std::nullopt));
     std::vector<NicGlance> out;
     for (const auto& [name, entry] : devices_) {
-      out.push_back({name, entry.index, entry.nic.active});
+      out.push_back({name, entry.index, entry.nic.active ? "up" : "down"});
     }
     return out;
   }

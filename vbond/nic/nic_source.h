@@ -14,7 +14,9 @@ namespace qmasq::vbond {
 struct NicGlance {
   std::string device;
   int index = -1;  // the kernel's number of the RDMA device
-  bool active = false;
+  // Of whatever shows without asking the driver, which may log each question: the interface below,
+  // whether it is up, the first GIDs. Compared, not read.
+  std::string looks;
   bool operator==(const NicGlance&) const = default;
 };
 

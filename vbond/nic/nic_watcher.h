@@ -34,7 +34,7 @@ class NicWatcher {
     // Devices that may be used; empty: all.
     std::vector<std::string> only;
     std::chrono::milliseconds interval{1000};
-    std::chrono::milliseconds refresh{10000};
+    std::chrono::milliseconds refresh{60000};
   };
   // Called with every change, on the thread that scans, without a lock held.
   using Listener = std::function<void(const HostNics&)>;

@@ -18,6 +18,8 @@ namespace qmasq::vbond {
 namespace {
 
 constexpr std::size_t kMaxGids = 4096;
+// GIDs that a glance reads. An address that comes later than those is seen with the next refresh.
+constexpr int kGlancedGids = 16;
 
 struct FreeList {
   void operator()(ibv_device** list) const { ibv_free_device_list(list); }
@@ -68,6 +70,22 @@ std::string find_netdev(const std::string& device, const std::vector<ibv_gid_ent
   return first_line(class_path(device) / "parent");
 }
 
+// Files that the kernel answers from its own tables. Those of the port's state and rate ask the
+// driver, and for an Ethernet interface without a speed (virtio) the kernel logs each time.
+std::string looks_of(const std::string& device) {
+  auto port = class_path(device) / "ports/1";
+  std::string netdev = first_line(port / "gid_attrs/ndevs/0");
+  if (netdev.empty()) netdev = first_line(class_path(device) / "parent");
+  std::string out = netdev;
+  if (!netdev.empty()) {
+    out += " " + first_line(std::filesystem::path("/sys/class/net") / netdev / "operstate");
+  }
+  for (int i = 0; i < kGlancedGids; ++i) {
+    out += " " + first_line(port / "gids" / std::to_string(i));
+  }
+  return out;
+}
+
 class VerbsNicSource final : public NicSource {
  public:
   Result<std::vector<NicGlance>> glance() override {
@@ -75,9 +93,7 @@ class VerbsNicSource final : public NicSource {
     std::vector<NicGlance> out;
     for (std::size_t i = 0; list && list[i] != nullptr; ++i) {
       std::string name = ibv_get_device_name(list[i]);
-      // "4: ACTIVE"
-      bool active = first_line(class_path(name) / "ports/1/state").rfind("4:", 0) == 0;
-      out.push_back({name, ibv_get_device_index(list[i]), active});
+      out.push_back({name, ibv_get_device_index(list[i]), looks_of(name)});
     }
     std::sort(out.begin(), out.end(),
               [](const NicGlance& a, const NicGlance& b) { return a.device < b.device; });

@@ -120,7 +120,8 @@ TEST(AgentOptions, SayWhatIsWrong) {
            {{"--socket-dir", "run"}, "run"},
            {{"--guard", "on"}, "only off"},
            {{"--nonsense"}, "--nonsense"},
-           {{"stray"}, "stray"}}) {
+           {{"stray"}, "stray"},
+           {{"--nic", "rxe0", "stray"}, "stray"}}) {
     auto command = parse_with(words);
     EXPECT_FALSE(command.options.has_value()) << says;
     EXPECT_EQ(command.exit_code, 2) << says;
