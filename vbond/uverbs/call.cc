@@ -5,6 +5,29 @@
 #include <cstring>
 
 namespace qmasq::vbond::uverbs {
+namespace {
+
+// A UVERBS_ATTR_CONST_IN read as a 32-bit number, then uapi_get_method().
+bool sound_command(const Attr& cmd) {
+  constexpr std::uint64_t kBits = kWriteExtended | kWriteCommandMask;
+  return cmd.len == sizeof(cmd.data) && cmd.elem_id == 0 && cmd.reserved == 0 &&
+         (cmd.data & ~kBits) == 0;
+}
+
+// The kernel takes the attributes one after the other before it looks for the command, so one that
+// it does not know decides when it comes first.
+int command_error(const Call& call) {
+  for (std::size_t i = 0; i < call.num_attrs(); ++i) {
+    const Attr attr = call.attr(i);
+    const bool known =
+        attr.id <= attr::kWriteCmd || attr.id == attr::kUhwIn || attr.id == attr::kUhwOut;
+    if (!known && attr.mandatory()) return EPROTONOSUPPORT;
+    if (attr.id == attr::kWriteCmd && attr.len != sizeof(attr.data)) return EINVAL;
+  }
+  return EINVAL;
+}
+
+}  // namespace
 
 ErrnoOr<Header> decode_header(std::span<const std::byte> bytes) {
   if (bytes.size() < kHeaderSize) return tl::unexpected(EFAULT);
@@ -57,13 +80,8 @@ ErrnoOr<Call> decode_call(std::span<const std::byte> bytes) {
   if (bytes.size() < header->length) return tl::unexpected(EFAULT);
   Call call(*header, bytes.first(header->length));
   if (call.is_invoke_write()) {
-    auto cmd = call.find(attr::kWriteCmd);
-    // A UVERBS_ATTR_CONST_IN read as a 32-bit number, then uapi_get_method().
-    if (!cmd || cmd->len != sizeof(cmd->data) || cmd->elem_id != 0 || cmd->reserved != 0 ||
-        cmd->data > UINT32_MAX ||
-        (cmd->data & ~std::uint64_t{kWriteExtended | kWriteCommandMask}) != 0) {
-      return tl::unexpected(EINVAL);
-    }
+    const auto cmd = call.find(attr::kWriteCmd);
+    if (!cmd || !sound_command(*cmd)) return tl::unexpected(command_error(call));
     call.write_cmd_ = static_cast<std::uint32_t>(cmd->data);
   }
   return call;

@@ -87,7 +87,8 @@ class Call {
 
 // Decodes header and attributes. `bytes` may be longer than the call; shorter is EFAULT, and
 // decode_header().length says how many are needed. A call that is INVOKE_WRITE must carry one
-// sound WRITE_CMD: otherwise EINVAL, as the kernel's handler answers.
+// sound WRITE_CMD: otherwise EINVAL, as the kernel's handler answers, or EPROTONOSUPPORT when an
+// unknown mandatory attribute comes before that.
 [[nodiscard]] ErrnoOr<Call> decode_call(std::span<const std::byte> bytes);
 
 inline Attr Call::attr(std::size_t index) const {

@@ -13,6 +13,9 @@
 // and almost all of them passes through, so these patch the fields that masquerade.
 namespace qmasq::vbond::uverbs {
 
+// DEVICE / QUERY_GID_ENTRY: the kernel answers EINVAL for a port or index that does not exist, and
+// ENODATA for an index whose entry is empty; libibverbs passes both on.
+//
 // struct ib_uverbs_gid_entry. The array index in a GID table answer means nothing; gid_index does.
 inline constexpr std::size_t kGidEntrySize = 32;
 struct GidEntry {

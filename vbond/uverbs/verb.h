@@ -110,7 +110,9 @@ struct Verb {
   Handler handler = Handler::kNone;
   // Every attribute the kernel knows for it, UHW_IN and UHW_OUT included. Empty for refused verbs.
   std::span<const AttrSpec> attrs;
-  // Write forms: least CORE_IN and CORE_OUT; less is ENOSPC.
+  // Write forms: least CORE_IN and CORE_OUT; less is ENOSPC. The kernel declares these sizes for
+  // extended commands as well but does not hold callers to them, and takes what is missing as zero.
+  // Here they hold: no library sends less, and there must be room to rename in place.
   std::uint16_t core_in_min = 0;
   std::uint16_t core_out_min = 0;
 };

@@ -10,8 +10,8 @@
 namespace qmasq::vbond::uverbs {
 namespace {
 
-// struct ib_uverbs_ioctl_hdr and three struct ib_uverbs_attr, as rdma-core 44 sends a MODIFY_QP
-// through rxe (driver_id 14).
+// struct ib_uverbs_ioctl_hdr and three struct ib_uverbs_attr, for a MODIFY_QP with
+// driver data. (captured_test.cc has calls of real programs.)
 constexpr std::uint8_t kModifyQpCall[] = {
     0x48, 0x00,                                      // length 72
     0x00, 0x00,                                      // object_id DEVICE
@@ -128,6 +128,11 @@ TEST(CallTest, InvokeWriteNeedsOneSoundCommand) {
   EXPECT_EQ(error(Wire(0, 0).attr(2, 8, 0x1'0000'001aULL)), EINVAL);            // 33 bits
   EXPECT_EQ(error(Wire(0, 0).attr(2, 8, 0x11a)), EINVAL);                       // bit 8
   EXPECT_EQ(error(Wire(0, 0).attr(2, 8, 0x4000001a)), EINVAL);                  // bit 30
+  // What the kernel meets first decides.
+  EXPECT_EQ(error(Wire(0, 0).attr(9, 8, 26)), EPROTONOSUPPORT);
+  EXPECT_EQ(error(Wire(0, 0).attr(9, 8, 26, 0)), EINVAL);
+  EXPECT_EQ(error(Wire(0, 0).attr(2, 4, 26).attr(9, 8, 26)), EINVAL);
+  EXPECT_EQ(error(Wire(0, 0).attr(2, 8, 0x11a).attr(9, 8, 26)), EPROTONOSUPPORT);
   EXPECT_EQ(error(Wire::command(26)), 0);
   EXPECT_EQ(error(Wire::command(0x8000001a)), 0);
   EXPECT_EQ(error(Wire::command(0xff)), 0);  // unknown, but well formed
