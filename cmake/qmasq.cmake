@@ -25,6 +25,11 @@ if(QMASQ_SANITIZE)
                                                -fno-sanitize-recover=all)
   target_link_options(qmasq_flags INTERFACE -fsanitize=${QMASQ_SANITIZE})
 endif()
+if(QMASQ_FUZZ)
+  # Coverage counters in all of our code: without them libFuzzer only guesses.
+  target_compile_options(qmasq_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(qmasq_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 # qmasq_library(NAME SOURCES ... [PUBLIC libs...] [PRIVATE libs...])
 function(qmasq_library name)
