@@ -185,11 +185,11 @@ class PeerMap::Impl::Writing {
   }
   void replace_table(std::size_t entries, bool grow) {
     lock_.unlock();
-    PeerTable table = map_.table.resized(entries, grow);
+    PeerTable other = map_.table.resized(entries, grow);
     lock_.lock();
-    std::swap(map_.table, table);
+    std::swap(map_.table, other);
     lock_.unlock();  // the old one is freed out of the lock
-    table = PeerTable();
+    other = PeerTable();
     lock_.lock();
   }
 
