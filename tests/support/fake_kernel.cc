@@ -216,6 +216,11 @@ std::uint64_t FakeKernel::map(pid_t process, std::size_t size) {
   return map(process, std::vector<std::byte>(size));
 }
 
+void FakeKernel::map_at(pid_t process, std::uint64_t address, std::span<const std::byte> bytes) {
+  std::lock_guard lock(mutex_);
+  processes_.at(process).memory[address] = {bytes.begin(), bytes.end()};
+}
+
 std::byte* FakeKernel::locate(Process& process, std::uint64_t address, std::size_t size,
                               std::size_t& have) {
   have = 0;

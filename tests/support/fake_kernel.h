@@ -61,6 +61,7 @@ class FakeKernel final : public vbond::TenantMemory,
   // Memory of a process; every piece ends right before an unmapped page.
   std::uint64_t map(pid_t process, std::span<const std::byte> bytes);
   std::uint64_t map(pid_t process, std::size_t size);
+  void map_at(pid_t process, std::uint64_t address, std::span<const std::byte> bytes);
   std::vector<std::byte> peek(pid_t process, std::uint64_t address, std::size_t size);
   void poke(pid_t process, std::uint64_t address, std::span<const std::byte> bytes);
 

@@ -14,6 +14,26 @@ namespace {
 
 constexpr unsigned long kVerbsIoctl = 0xc0181b01;
 
+// The agent turns a program away without reading on when it has too many. The kernel reports that
+// reset first, and its words only when asked again.
+Result<Packet> receive_last_words(int socket) {
+  auto packet = receive_packet(socket);
+  if (!packet && packet.error().err == ECONNRESET) return receive_packet(socket);
+  return packet;
+}
+
+Error explain(Error error, const std::string& name) {
+  if (error.err == ECONNRESET || error.err == EPIPE) {
+    return {Code::kUnavailable,
+            "the agent at " + name + " closed the connection, perhaps because too many programs " +
+                "attach at once; try again",
+            EAGAIN,
+            {}};
+  }
+  error.message = "agent at " + name + ": " + error.message;
+  return error;
+}
+
 tl::unexpected<Error> refusal(int err, const std::string& text) {
   Error error;
   error.code = code_of_errno(err);
@@ -44,9 +64,10 @@ Result<AttachClient::Offer> AttachClient::request(const std::string& endpoint,
   v1::AttachRequest request;
   request.set_endpoint(endpoint);
   request.set_command(command);
-  QMASQ_TRY(send_packet(socket_.get(), request.SerializeAsString()));
-  auto packet = receive_packet(socket_.get());
-  if (!packet) return with_context(packet.error(), "agent at " + name_);
+  auto sent = send_packet(socket_.get(), request.SerializeAsString());
+  if (!sent && sent.error().err != EPIPE) return tl::unexpected(explain(sent.error(), name_));
+  auto packet = receive_last_words(socket_.get());
+  if (!packet) return tl::unexpected(explain(packet.error(), name_));
   v1::AttachReply reply;
   if (!reply.ParseFromString(packet->bytes)) {
     return fail(Code::kInternal, "the agent at " + name_ + " answers with another protocol");

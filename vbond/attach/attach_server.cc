@@ -183,6 +183,9 @@ void AttachServer::accept_loop() {
     connection.socket = std::move(peer);
     connection.thread = std::thread([this, &connection] {
       serve(connection);
+      // Closed here, not when the thread is joined: that may be a long time from now.
+      std::lock_guard done_lock(mutex_);
+      connection.socket.reset();
       connection.done.store(true, std::memory_order_release);
     });
   }
@@ -194,7 +197,7 @@ void AttachServer::reap(bool all) {
     std::lock_guard lock(mutex_);
     for (auto it = connections_.begin(); it != connections_.end();) {
       auto here = it++;
-      if (all) (void)shutdown(here->socket.get(), SHUT_RDWR);
+      if (all && here->socket.valid()) (void)shutdown(here->socket.get(), SHUT_RDWR);
       if (all || here->done.load(std::memory_order_acquire)) {
         over.splice(over.end(), connections_, here);
       }
@@ -212,10 +215,10 @@ void AttachServer::serve(Connection& connection) {
     (void)shutdown(socket, SHUT_RDWR);
   };
   if (auto set = set_timeouts(socket, options_.patience); !set) return give_up(set.error());
-  auto credentials = peer_of(socket);
-  if (!credentials) return give_up(credentials.error());
   auto packet = receive_packet(socket);
   if (!packet) return give_up(packet.error());
+  auto credentials = peer_of(socket);
+  if (!credentials) return give_up(credentials.error());
   v1::AttachRequest request;
   if (!request.ParseFromString(packet->bytes)) {
     return give_up({Code::kInvalidArgument, "not an AttachRequest", 0, {}});

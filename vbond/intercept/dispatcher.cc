@@ -64,6 +64,8 @@ Answer Dispatcher::serve(Trap& trap) {
 ErrnoOr<std::shared_ptr<Context>> Dispatcher::context_of(Trap& trap, int fd) {
   auto found = trap.attachment.contexts().find(trap.tid(), fd);
   if (found || found.error() != ENOENT) return found;
+  // Its contexts are out of the table then.
+  if (trap.attachment.revoked() || trap.attachment.stopping()) return tl::unexpected(ENODEV);
   auto device = services_.parts.tasks.device_of(trap.tid(), fd);
   if (!device) return tl::unexpected(device.error());
   if (*device == 0) return tl::unexpected(ENOTTY);
@@ -114,14 +116,18 @@ Answer Dispatcher::serve_write(Trap& trap) {
   switch (context.error()) {
     case ESRCH:
       return Answer::gone();
+    case EBADF:
+    case ENOTTY:
+      // Some file that has come to sit on a reserved number, or none. Should a verbs device take
+      // its place before the call runs, the kernel refuses the write by itself.
+      return Answer::run();
     case ENOENT:
       // The kernel's answer, since the tenant did not open it.
       trap.row = InterceptMetrics::row(OtherCall::kForeign);
       return Answer::fails(EACCES, Outcome::kRefused);
     default:
-      // Some file that has come to sit on a reserved number. Should a verbs device take its place
-      // before the call runs, the kernel refuses the write by itself.
-      return Answer::run();
+      trap.row = InterceptMetrics::row(OtherCall::kWrite);
+      return Answer::fails(context.error(), Outcome::kRefused);
   }
 }
 

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+#include <cstring>
+
+#include "tests/integration/intercept/host.h"
+#include "vbond/attach/attach_client.h"
+#include "vbond/attach/packet.h"
+#include "vbond/filter/filter.h"
+
+namespace qmasq::test {
+namespace {
+
+using vbond::AttachClient;
+
+class Attach : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "only root may attach";
+  }
+};
+
+TEST_F(Attach, OffersWhatTheProgramHasToKnow) {
+  Host host;
+  auto client = AttachClient::connect(host.folder.socket());
+  ASSERT_TRUE(client);
+  auto offer = client->request("blue/a", "test");
+  ASSERT_TRUE(offer) << offer.error().message;
+  EXPECT_EQ(offer->terms.endpoint, "vpcs/blue/endpoints/a");
+  EXPECT_EQ(offer->terms.reserved_first, 960U);
+  EXPECT_EQ(offer->terms.reserved_count, 64U);
+  EXPECT_FALSE(offer->terms.tenant_opens);
+  ASSERT_EQ(offer->terms.mounts.size(), 1U);
+  EXPECT_TRUE(offer->terms.mounts[0].read_only);
+  EXPECT_TRUE(offer->netns.valid());
+}
+
+TEST_F(Attach, SaysWhatIsWrongWithTheEndpoint) {
+  Host host;
+  auto client = AttachClient::connect(host.folder.socket());
+  auto offer = client->request("blue/nobody", "test");
+  ASSERT_FALSE(offer);
+  EXPECT_NE(offer.error().message.find("nobody"), std::string::npos);
+  // An endpoint of another host is named with its host.
+  client = AttachClient::connect(host.folder.socket());
+  offer = client->request("blue/b", "test");
+  ASSERT_FALSE(offer);
+  EXPECT_NE(offer.error().message.find("hostB"), std::string::npos);
+}
+
+TEST_F(Attach, NamesTheSocketWhenNobodyListens) {
+  Folder folder;
+  auto client = AttachClient::connect(folder.socket());
+  ASSERT_FALSE(client);
+  EXPECT_EQ(client.error().code, Code::kUnavailable);
+  EXPECT_NE(client.error().message.find(folder.socket()), std::string::npos);
+}
+
+TEST_F(Attach, TakesNoDescriptorThatIsNoListener) {
+  Host host;
+  auto client = AttachClient::connect(host.folder.socket());
+  ASSERT_TRUE(client->request("blue/a", "test"));
+  auto done = client->hand_over(UniqueFd(open("/dev/null", O_RDONLY)));
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().err, EINVAL);
+  EXPECT_EQ(host.interceptor.stats().attachments, 0U);
+}
+
+TEST_F(Attach, TakesNoListenerOfAnotherProcess) {
+  Host host;
+  // A listener of a process that is not the one that hands it over: a child makes it and ends.
+  int ends[2] = {};
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+  UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  pid_t child = fork();
+  if (child == 0) {
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    auto listener = vbond::install_filter({});
+    if (!listener || !vbond::send_packet(theirs.get(), "x", listener->get())) _exit(1);
+    for (;;)
+      pause();
+  }
+  auto packet = vbond::receive_packet(ours.get());
+  auto client = AttachClient::connect(host.folder.socket());
+  ASSERT_TRUE(client->request("blue/a", "test"));
+  auto done = client->hand_over(std::move(packet->descriptor));
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::kPermissionDenied);
+  EXPECT_EQ(host.interceptor.stats().attachments, 0U);
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+}
+
+TEST_F(Attach, RefusesOtherUsers) {
+  Host host;
+  ASSERT_EQ(chmod(host.folder.socket().c_str(), 0666), 0);
+  std::string folder = host.folder.socket().substr(0, host.folder.socket().rfind('/'));
+  ASSERT_EQ(chmod(folder.c_str(), 0755), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    if (setresuid(65534, 65534, 65534) != 0) _exit(9);
+    auto client = AttachClient::connect(host.folder.socket());
+    if (!client) _exit(8);
+    auto offer = client->request("blue/a", "test");
+    _exit(!offer && offer.error().err == EPERM ? 0 : 7);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST_F(Attach, SurvivesNonsenseAndSilence) {
+  Host host;
+  auto address = vbond::socket_address(host.folder.socket()).value();
+  auto dial = [&] {
+    UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    return fd;
+  };
+  UniqueFd silent = dial();
+  { UniqueFd gone = dial(); }
+  UniqueFd nonsense = dial();
+  ASSERT_TRUE(vbond::send_packet(nonsense.get(), std::string(1000, '\xff')));
+  EXPECT_TRUE(vbond::receive_packet(nonsense.get()));  // an AttachReply with an error
+  UniqueFd empty = dial();
+  ASSERT_TRUE(vbond::send_packet(empty.get(), "", silent.get()));
+  EXPECT_EQ(Tenant(host, "verbs").wait(), 0);
+}
+
+TEST_F(Attach, TurnsAwayMoreThanItServes) {
+  Host host;
+  host.server.reset();
+  vbond::AttachServerOptions options;
+  options.socket = host.folder.socket();
+  options.max_connections = 2;
+  host.server = vbond::AttachServer::start(options, host).value();
+  auto address = vbond::socket_address(options.socket).value();
+  std::vector<UniqueFd> idle;
+  for (int i = 0; i < 2; ++i) {
+    idle.emplace_back(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(connect(idle.back().get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)),
+              0);
+  }
+  auto client = AttachClient::connect(options.socket);
+  auto offer = client->request("blue/a", "test");
+  ASSERT_FALSE(offer);
+  EXPECT_EQ(offer.error().err, EAGAIN);
+  idle.clear();
+  EXPECT_TRUE(eventually([&] {
+    auto again = AttachClient::connect(options.socket);
+    return again && again->request("blue/a", "test");
+  }));
+}
+
+TEST_F(Attach, DoesNotTakeTheSocketOfALivingAgent) {
+  Host host;
+  vbond::AttachServerOptions options;
+  options.socket = host.folder.socket();
+  auto second = vbond::AttachServer::start(options, host);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Code::kAlreadyExists);
+  EXPECT_TRUE(AttachClient::connect(options.socket));
+}
+
+TEST_F(Attach, ReplacesTheSocketOfADeadOne) {
+  Folder folder;
+  {
+    auto address = vbond::socket_address(folder.socket()).value();
+    UniqueFd dead(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(bind(dead.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  }
+  Host host;
+  vbond::AttachServerOptions options;
+  options.socket = folder.socket();
+  EXPECT_TRUE(vbond::AttachServer::start(options, host));
+}
+
+}  // namespace
+}  // namespace qmasq::test
