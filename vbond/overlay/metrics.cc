@@ -12,7 +12,7 @@ namespace qmasq::vbond {
 struct OverlayMetrics::Impl {
   explicit Impl(prometheus::Registry& registry) {
     auto& objects = prometheus::BuildGauge()
-                        .Name("qmasq_overlay_objects")
+                        .Name("qmasq_vbond_overlay_objects")
                         .Help("Kernel objects of the overlay that should be there and that are")
                         .Register(registry);
     constexpr std::array<const char*, kOverlayObjects> kNames = {"bridge", "vxlan", "port",
@@ -22,18 +22,18 @@ struct OverlayMetrics::Impl {
       actual[i] = &objects.Add({{"kind", kNames[i]}, {"state", "actual"}});
     }
     auto& changes = prometheus::BuildCounter()
-                        .Name("qmasq_overlay_changes_total")
+                        .Name("qmasq_vbond_overlay_changes_total")
                         .Help("Changes sent to the kernel, by result")
                         .Register(registry);
     done = &changes.Add({{"result", "ok"}});
     failed = &changes.Add({{"result", "error"}});
     faults = &prometheus::BuildGauge()
-                  .Name("qmasq_overlay_faults")
+                  .Name("qmasq_vbond_overlay_faults")
                   .Help("Objects that are not as they should be now")
                   .Register(registry)
                   .Add({});
     auto& reconciles = prometheus::BuildCounter()
-                           .Name("qmasq_overlay_reconciles_total")
+                           .Name("qmasq_vbond_overlay_reconciles_total")
                            .Help(
                                "Passes over the overlay: full compares with the kernel, delta "
                                "with what was put there last")
@@ -41,7 +41,7 @@ struct OverlayMetrics::Impl {
     full = &reconciles.Add({{"scope", "full"}});
     delta = &reconciles.Add({{"scope", "delta"}});
     last = &prometheus::BuildGauge()
-                .Name("qmasq_overlay_last_reconcile_seconds")
+                .Name("qmasq_vbond_overlay_last_reconcile_seconds")
                 .Help("How long the last pass over the overlay took")
                 .Register(registry)
                 .Add({});
