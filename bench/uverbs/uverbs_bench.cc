@@ -25,7 +25,7 @@ std::vector<std::byte> modify_call() {
 
 void decode_find(benchmark::State& state) {
   const auto bytes = modify_call();
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     auto call = uv::decode_call(bytes);
     benchmark::DoNotOptimize(uv::find_verb(*call));
   }
@@ -34,7 +34,7 @@ BENCHMARK(decode_find);
 
 void decode_find_check(benchmark::State& state) {
   const auto bytes = modify_call();
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     auto call = uv::decode_call(bytes);
     const uv::Verb* verb = uv::find_verb(*call);
     benchmark::DoNotOptimize(uv::check_attrs(*call, *verb, uv::UnknownAttrs::kRefuse));
@@ -49,7 +49,7 @@ void modify_qp(benchmark::State& state) {
   rtr.state = uv::QpState::kRtr;
   std::vector<std::byte> payload(uv::kModifyQpSize);
   (void)uv::encode_modify_qp(rtr, uv::Form::kWrite, payload);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     auto call = uv::decode_call(bytes);
     const uv::Verb* verb = uv::find_verb(*call);
     auto built = uv::CallBuilder::from_call(*call, *verb);
@@ -71,7 +71,7 @@ void destroy_qp(benchmark::State& state) {
   (void)call.add_out(uv::attr::kDestroyQpResp, 4);
   const auto sealed = call.seal();
   const std::vector<std::byte> bytes(sealed->begin(), sealed->end());
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     auto decoded = uv::decode_call(bytes);
     auto built = uv::CallBuilder::from_call(*decoded, *uv::find_verb(*decoded));
     benchmark::DoNotOptimize(built->seal()->data());

@@ -54,8 +54,9 @@ enum class Object : std::uint16_t {
   kDm = 14,
   kCounters = 15,
   kAsyncEvent = 16,
+  kMlx5Uar = 0x1008,  // of the driver's namespace
 };
-inline constexpr std::size_t kObjects = 17;
+inline constexpr std::size_t kObjects = 17;  // of the core's namespace
 
 // Methods of Object::kDevice. Most other objects have 0 = create, 1 = destroy.
 inline constexpr std::uint16_t kMethodInvokeWrite = 0;

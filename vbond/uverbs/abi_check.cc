@@ -89,6 +89,12 @@ static_assert(same(GidType::kRoceV2, IB_UVERBS_GID_TYPE_ROCE_V2));
 static_assert(access::kRemoteAtomic == IB_UVERBS_ACCESS_REMOTE_ATOMIC);
 static_assert(access::kMwBind == IB_UVERBS_ACCESS_MW_BIND);
 static_assert(MLX5_IB_OBJECT_DEVX == 0x1000 && MLX5_IB_OBJECT_STEERING_ANCHOR == 0x1009);
+static_assert(same(Object::kMlx5Uar, MLX5_IB_OBJECT_UAR));
+static_assert(MLX5_IB_METHOD_UAR_OBJ_ALLOC == 0x1000 && MLX5_IB_METHOD_UAR_OBJ_DESTROY == 0x1001);
+static_assert(MLX5_IB_ATTR_UAR_OBJ_ALLOC_TYPE == 0x1001 &&
+              MLX5_IB_ATTR_UAR_OBJ_ALLOC_MMAP_OFFSET == 0x1002 &&
+              MLX5_IB_ATTR_UAR_OBJ_ALLOC_MMAP_LENGTH == 0x1003 &&
+              MLX5_IB_ATTR_UAR_OBJ_ALLOC_PAGE_ID == 0x1004);
 static_assert(MLX5_IB_ATTR_QUERY_CONTEXT_RESP_UCTX == kDriverNamespace);
 
 static_assert(kQpDestSize == sizeof(ib_uverbs_qp_dest));

@@ -79,7 +79,9 @@ struct QueryDeviceResp {
 [[nodiscard]] bool clear_device_caps(std::span<std::byte> resp, std::uint64_t bits);
 
 // GET_CONTEXT: back doors that a driver opens on request in UHW_IN. True when one was asked for;
-// clear_back_doors() takes the request out of the agent's copy.
+// clear_back_doors() takes the request out of the agent's copy. For mlx5 a refusal serves the
+// tenant better: libmlx5 asks for DEVX by default, and on any error asks once more without it; a
+// request that is granted with DEVX cleared leaves it to find out later.
 [[nodiscard]] bool asks_back_door(DriverId driver, std::span<const std::byte> uhw_in);
 void clear_back_doors(DriverId driver, std::span<std::byte> uhw_in);
 

@@ -163,4 +163,14 @@ inline constexpr AttrSpec kDestroyMw[] = {idr_gone(0, Object::kMw)};
 inline constexpr AttrSpec kDestroyXrcd[] = {idr_gone(0, Object::kXrcd)};
 inline constexpr AttrSpec kAllocAsyncEvent[] = {fd_new(0, Object::kAsyncEvent)};
 
+// mlx5, object UAR: a doorbell page.
+inline constexpr AttrSpec kMlx5AllocUar[] = {
+    idr_new(0x1000, Object::kMlx5Uar),
+    number(0x1001),
+    out(0x1002, 8),
+    out(0x1003, 4),
+    out(0x1004, 4),
+};
+inline constexpr AttrSpec kMlx5FreeUar[] = {idr_gone(0x1000, Object::kMlx5Uar)};
+
 }  // namespace qmasq::vbond::uverbs::specs

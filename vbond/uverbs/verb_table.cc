@@ -195,6 +195,12 @@ constexpr Verb kVerbs[] = {
     write_ex("EX_MODIFY_CQ", WriteExCommand::kModifyCq, kNeutral, kTenant, Handler::kNone, 16, 0),
 
     // --- what drivers add, and what nobody knows ---
+    // libmlx5 takes the doorbell page of each QP from here when the kernel offers it, and creates
+    // no QP without. A doorbell page changes no QP.
+    ioctl("MLX5_ALLOC_UAR", Object::kMlx5Uar, 0x1000, kNeutral, kTenant, Handler::kNone,
+          specs::kMlx5AllocUar),
+    ioctl("MLX5_FREE_UAR", Object::kMlx5Uar, 0x1001, kNeutral, kTenant, Handler::kNone,
+          specs::kMlx5FreeUar),
     refused_driver("MLX5_DEVX", 0x1000),
     refused_driver("MLX5_DEVX_OBJ", 0x1001),
     refused_driver("MLX5_DEVX_UMEM", 0x1002),
@@ -224,6 +230,9 @@ constexpr std::size_t kUnknownWrite = row_of("UNKNOWN_WRITE");
 constexpr std::size_t kUnknownEx = row_of("UNKNOWN_EX");
 constexpr std::size_t kMlx5First = row_of("MLX5_DEVX");
 constexpr std::size_t kMlx5Objects = kDriverPrivate - kMlx5First;
+constexpr std::size_t kMlx5Uar = row_of("MLX5_ALLOC_UAR");
+constexpr std::size_t kMlx5UarMethods = kMlx5First - kMlx5Uar;
+constexpr std::size_t kCoreVerbs = kMlx5Uar;  // rows before it: the core's
 static_assert(kUnknownEx + 1 == kNumVerbs && kNumVerbs < 255);
 
 // Row numbers by object and method, by command: a look-up is two comparisons and a load.
@@ -243,13 +252,13 @@ constexpr Index make_index() {
     row = kUnknownWrite;
   for (auto& row : out.write_ex)
     row = kUnknownEx;
-  for (std::size_t i = 0; i < kMlx5First; ++i) {
+  for (std::size_t i = 0; i < kCoreVerbs; ++i) {
     const VerbKey& key = kVerbs[i].key;
     // An index out of range or a row that is there twice ends the compilation.
     std::uint8_t& cell = key.form == Form::kIoctl   ? out.ioctl[key.object][key.method]
                          : key.form == Form::kWrite ? out.write[key.method]
                                                     : out.write_ex[key.method];
-    if (cell < kMlx5First) throw "two rows for one verb";
+    if (cell < kCoreVerbs) throw "two rows for one verb";
     cell = static_cast<std::uint8_t>(i);
   }
   return out;
@@ -270,9 +279,15 @@ const Verb* find_verb(const Call& call) {
   const std::uint16_t method = call.method_id();
   if (object < kObjects && method < kMethods) return &kVerbs[kIndex.ioctl[object][method]];
   if ((object & kDriverNamespace) != 0) {
-    const std::size_t number = object & ~kDriverNamespace;
-    const bool mlx5 = call.driver_id() == static_cast<std::uint32_t>(DriverId::kMlx5);
-    return &kVerbs[mlx5 && number < kMlx5Objects ? kMlx5First + number : kDriverPrivate];
+    if (call.driver_id() != static_cast<std::uint32_t>(DriverId::kMlx5)) {
+      return &kVerbs[kDriverPrivate];
+    }
+    const std::size_t uar_method = method ^ kDriverNamespace;
+    if (object == static_cast<std::uint16_t>(Object::kMlx5Uar) && uar_method < kMlx5UarMethods) {
+      return &kVerbs[kMlx5Uar + uar_method];
+    }
+    const std::size_t number = object ^ kDriverNamespace;
+    return &kVerbs[number < kMlx5Objects ? kMlx5First + number : kDriverPrivate];
   }
   return &kVerbs[(method & kDriverNamespace) != 0 ? kDriverPrivate : kUnknown];
 }

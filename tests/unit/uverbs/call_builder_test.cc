@@ -17,9 +17,8 @@ ErrnoOr<CallBuilder> build(const Wire& wire) {
   return CallBuilder::from_call(*call, *find_verb(*call));
 }
 
-std::byte* pointer_of(std::span<const std::byte> sealed, std::size_t index) {
-  return reinterpret_cast<std::byte*>(
-      static_cast<std::uintptr_t>(peek<std::uint64_t>(sealed, 24 + index * 16 + 8)));
+const std::byte* pointer_of(std::span<const std::byte> sealed, std::size_t index) {
+  return peek<const std::byte*>(sealed, 24 + index * 16 + 8);
 }
 
 TEST(CallBuilderTest, MirrorsATenantsCall) {
@@ -66,7 +65,8 @@ TEST(CallBuilderTest, WritesBackWhatTheKernelGave) {
   EXPECT_TRUE(built->write_backs(0x5000).empty());  // the kernel has set no flag yet
 
   // As the kernel: fill the buffer, set the flag.
-  std::memset(pointer_of(*sealed, 2), 0x77, 128);
+  ASSERT_EQ(pointer_of(*sealed, 2), built->out(attr::kCoreOut).data());
+  std::memset(built->out(attr::kCoreOut).data(), 0x77, 128);
   (*sealed)[24 + 2 * 16 + 4] = std::byte{kAttrMandatory | kAttrValidOutput};
   EXPECT_TRUE(built->valid_output(attr::kCoreOut));
 

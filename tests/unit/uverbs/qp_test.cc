@@ -382,7 +382,7 @@ TEST(CreateQpTest, IoctlResult) {
   ASSERT_TRUE(sealed);
   // The kernel: handle into attribute 3, caps and number behind the pointers, flags set.
   const std::uint64_t handle = 0x33;
-  std::memcpy(sealed->data() + 24 + 3 * 16 + 8, &handle, 8);
+  std::memcpy(sealed->data() + std::size_t{24 + 3 * 16 + 8}, &handle, 8);
   const std::uint32_t caps[] = {50, 60, 70, 80, 90};
   const std::uint32_t qpn = 0x11;
   ASSERT_TRUE(built->answer(attr::kCreateQpRespCap, std::as_bytes(std::span(caps)), true));

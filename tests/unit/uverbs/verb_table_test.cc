@@ -35,10 +35,11 @@ const Verb& ex_verb(std::uint32_t cmd) {
 TEST(VerbTableTest, EveryRowIsFoundByItsKey) {
   for (const Verb& verb : all_verbs()) {
     if (verb.key.method == 0xffff) continue;  // rows for whole objects and the unknown
-    const Wire wire = verb.key.form == Form::kIoctl ? Wire(verb.key.object, verb.key.method)
-                      : verb.key.form == Form::kWrite
-                          ? Wire::command(verb.key.method)
-                          : Wire::command(verb.key.method | kWriteExtended);
+    const bool of_mlx5 = (verb.key.object & kDriverNamespace) != 0;
+    const Wire wire =
+        verb.key.form == Form::kIoctl   ? Wire(verb.key.object, verb.key.method, of_mlx5 ? 1 : 14)
+        : verb.key.form == Form::kWrite ? Wire::command(verb.key.method)
+                                        : Wire::command(verb.key.method | kWriteExtended);
     EXPECT_EQ(&verb_of(wire), &verb) << verb.name;
   }
 }
@@ -156,6 +157,21 @@ TEST(VerbTableTest, DriverNamespacesAreRefusedByName) {
   EXPECT_EQ(name(0, 0x1000, DriverId::kMlx5), "DRIVER_PRIVATE");  // its own QUERY_PORT
   EXPECT_EQ(name(0xffff, 0xffff, DriverId::kMlx5), "DRIVER_PRIVATE");
   EXPECT_EQ(name(0x2000, 0, DriverId::kMlx5), "UNKNOWN");
+}
+
+TEST(VerbTableTest, OfMlx5sOwnObjectsTheDoorbellPageIsLetThrough) {
+  const auto verb = [](std::uint16_t object, std::uint16_t method, std::uint32_t driver) -> auto& {
+    return verb_of(Wire(object, method, driver));
+  };
+  EXPECT_EQ(verb(0x1008, 0x1000, 1).name, "MLX5_ALLOC_UAR");
+  EXPECT_EQ(verb(0x1008, 0x1000, 1).run_in, RunIn::kTenant);
+  EXPECT_EQ(verb(0x1008, 0x1001, 1).name, "MLX5_FREE_UAR");
+  for (const std::uint16_t method : {0x0000, 0x0001, 0x1002, 0x3000, 0xffff}) {
+    EXPECT_EQ(verb(0x1008, method, 1).name, "MLX5_UAR") << method;
+    EXPECT_EQ(verb(0x1008, method, 1).verb_class, VerbClass::kRefused) << method;
+  }
+  EXPECT_EQ(verb(0x1008, 0x1000, 14).name, "DRIVER_PRIVATE");
+  EXPECT_EQ(verb(0x3008, 0x1000, 1).name, "DRIVER_PRIVATE");
 }
 
 TEST(VerbTableTest, ClassesOfTheDesign) {
@@ -306,7 +322,13 @@ std::string readme_table() {
     } else if (verb.key.object == 0xffff) {
       out << "any";
     } else if ((verb.key.object & kDriverNamespace) != 0) {
-      out << "0x" << std::hex << verb.key.object << std::dec << "/any";
+      out << "0x" << std::hex << verb.key.object << "/";
+      if (any) {
+        out << "any";
+      } else {
+        out << "0x" << verb.key.method;
+      }
+      out << std::dec;
     } else {
       out << verb.key.object << "/" << verb.key.method;
     }
