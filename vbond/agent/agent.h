@@ -21,14 +21,14 @@
 
 namespace qmasq::vbond {
 
-// Where the agent meets the machine. Tests put fakes here.
+// Where the agent meets the machine. Tests put fakes here, which may be one object behind several.
 struct AgentSeams {
-  std::unique_ptr<NicSource> nics;
-  std::unique_ptr<UnderlaySource> underlay;
-  std::unique_ptr<netlink::Namespaces> namespaces;
-  std::unique_ptr<TenantMemory> memory;
-  std::unique_ptr<VerbsDevices> devices;
-  std::unique_ptr<TaskInspector> tasks;
+  std::shared_ptr<NicSource> nics;
+  std::shared_ptr<UnderlaySource> underlay;
+  std::shared_ptr<netlink::Namespaces> namespaces;
+  std::shared_ptr<TenantMemory> memory;
+  std::shared_ptr<VerbsDevices> devices;
+  std::shared_ptr<TaskInspector> tasks;
   GidStaging::Roots files;
   std::string device_directory = "/dev/infiniband";
   // Name of an RDMA device's node there ("rxe0" -> "uverbs0"), empty if it has none.

@@ -46,6 +46,11 @@ void FakeController::replace_store(std::string store_id) {
   model_ = std::make_unique<ControllerModel>(std::move(store_id));
 }
 
+void FakeController::name_host(const std::string& host, std::uint64_t uid) {
+  std::lock_guard lock(mutex_);
+  host_uids_[host] = uid;
+}
+
 WorldState FakeController::state() const {
   std::lock_guard lock(mutex_);
   return model_->state();

@@ -39,6 +39,8 @@ class FakeController final : public v1::SyncService::Service {
     wake_.notify_all();
   }
   void replace_store(std::string store_id);
+  // Who a host is told that it is; hosts that nobody named get numbers from 1000 on.
+  void name_host(const std::string& host, std::uint64_t uid);
   [[nodiscard]] WorldState state() const;
   [[nodiscard]] std::uint64_t revision() const;
 
