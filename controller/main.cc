@@ -28,20 +28,25 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_option("--data-dir", flags.server.data_dir, "Directory of the database; made if missing")
       ->required();
   app.add_option("--socket", flags.server.socket, "Unix socket for admins on this machine")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->take_last();
   app.add_option("--listen", flags.server.listen,
                  "ADDRESS:PORT for hosts and remote admins; empty: none")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->take_last();
   app.add_flag("--insecure-listen", flags.server.insecure_listen,
                "Allow --listen beyond loopback, without encryption and authentication");
   app.add_option("--metrics", flags.metrics, "ADDRESS:PORT for Prometheus; empty: none")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->take_last();
   app.add_option("--heartbeat-ms", flags.heartbeat_ms,
                  "How often agents must be heard, milliseconds; offline after three times that")
       ->check(CLI::Range(100, 600'000))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->take_last();
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->take_last();
 }
 
 int complain(const qmasq::Error& error) {

@@ -170,7 +170,8 @@ Status store_report(Store& store, HostUid uid, const v1::HostReport& report) {
   QMASQ_ASSIGN(auto reported, read_report(report));
   return store.write([&](WriteView& view) -> Status {
     QMASQ_ASSIGN(HostPtr before, view.get_host(uid));
-    if (!before) return fail(Code::kAborted, "the host was deleted: connect again to join anew");
+    if (!before)
+      return fail(Code::kUnavailable, "the host was deleted: connect again to join anew");
     if (before->underlay == reported.underlay && before->nics == reported.nics) return {};
     Host host = *before;
     host.underlay = reported.underlay;

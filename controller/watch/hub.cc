@@ -137,7 +137,8 @@ Session Hub::make_session(HostUid host, const v1::Hello& hello) {
 void Hub::attach(PeerId id, std::shared_ptr<SyncPeer> peer, HostUid host, const v1::Hello& hello) {
   auto value = world_.host(host);
   if (!value) {
-    peer->close(Error{Code::kAborted, "the host was deleted: connect again to join anew", 0, {}});
+    peer->close(
+        Error{Code::kUnavailable, "the host was deleted: connect again to join anew", 0, {}});
     return;
   }
   if (auto before = peer_of_.find(host); before != peer_of_.end()) {

@@ -141,7 +141,7 @@ Result<ReportedHost> read_report(const v1::HostReport& report) {
                 "host_report.nics");
   }
   int gids = 0;
-  std::set<std::pair<std::string, std::uint32_t>> ports;
+  std::set<std::string> devices;
   for (int i = 0; i < report.nics_size(); ++i) {
     gids += report.nics(i).gids_size();
     if (gids > kMaxGids) {
@@ -150,8 +150,10 @@ Result<ReportedHost> read_report(const v1::HostReport& report) {
     }
     std::string field = fmt::format("host_report.nics[{}]", i);
     QMASQ_ASSIGN(Nic nic, read_nic(report.nics(i), field));
-    if (!ports.emplace(nic.device, nic.port).second) {
-      return fail(Code::kInvalidArgument, "this device and port is in the list twice", field);
+    // One port of each device for now: agents know NICs by their device.
+    if (!devices.insert(nic.device).second) {
+      return fail(Code::kInvalidArgument, fmt::format("{} is in the list twice", nic.device),
+                  field);
     }
     out.nics.push_back(std::move(nic));
   }

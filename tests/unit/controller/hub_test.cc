@@ -334,7 +334,7 @@ TEST_F(HubTest, ADeletedHostsStreamEnds) {
   auto stream = connect(HostUid{2}, fresh());
   hub_.commit({Revision{5}, {}, {{endpoints_[2], nullptr}}, {{hosts_[2], nullptr}}});
   ASSERT_TRUE(stream.peer->closed);
-  EXPECT_EQ(stream.peer->closed->code, Code::kAborted);
+  EXPECT_EQ(stream.peer->closed->code, Code::kUnavailable);
   EXPECT_FALSE(board_.host(HostUid{2}));
   auto late = connect(HostUid{2}, fresh());
   ASSERT_TRUE(late.peer->closed);
