@@ -85,7 +85,7 @@ void Hub::commit(const Commit& commit) {
     }
     if (auto peer = peer_of_.find(before->uid); peer != peer_of_.end()) {
       close(peer->second,
-            Error{Code::kAborted,
+            Error{Code::kUnavailable,
                   fmt::format("{} was deleted: connect again to join anew", host_name(before->id)),
                   0,
                   {}});
