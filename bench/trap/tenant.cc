@@ -186,10 +186,17 @@ Result<Tenant> Tenant::start(Verb verb, std::size_t count, std::size_t entries) 
       std::snprintf(shared->error, sizeof shared->error, "open: %s", std::strerror(errno));
       ::_exit(1);
     }
-    std::array<std::byte, uverbs::kModifyQpSize> command{};
+    // As in libibverbs: the header is in the innermost frame, the command in that of its caller.
+    struct {
+      Call modify{uverbs::Object::kDevice, uverbs::kMethodInvokeWrite};
+      std::array<std::byte, 96> saved{};
+      std::array<std::byte, uverbs::kModifyQpSize> command{};
+    } stack;
+    auto& command = stack.command;
     std::array<std::byte, 8> request{};  // struct ib_uverbs_alloc_pd and its answer
     std::array<std::byte, 8> response{};
-    Call modify = write_form(uverbs::WriteCommand::kModifyQp, command);
+    Call& modify = stack.modify;
+    modify = write_form(uverbs::WriteCommand::kModifyQp, command);
     if (verb == Verb::kRtr) {
       std::int64_t handle = create_qp(fd);
       if (handle < 0) {

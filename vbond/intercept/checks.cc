@@ -30,7 +30,7 @@ uverbs::ErrnoOr<uverbs::CallBuilder> copy_call(const Trap& trap, const uverbs::C
   std::size_t used = 0;
   for (const auto& input : builder->inputs())
     pieces[used++] = {input.address, input.bytes};
-  if (int err = trap.read(std::span(pieces).first(used)); err != 0) return tl::unexpected(err);
+  if (int err = trap.fetch(std::span(pieces).first(used)); err != 0) return tl::unexpected(err);
   return builder;
 }
 

@@ -87,7 +87,8 @@ Answer Dispatcher::serve_ioctl(Trap& trap) {
   }
 
   // Header and attributes in one read in nearly all cases: the largest common call has 14
-  // attributes. The read must not touch a page that the call itself does not reach.
+  // attributes. libibverbs has the arguments of a verb in the frames right above its header, so
+  // they often come with it. The read must not touch a page that the call itself does not reach.
   const std::uint64_t address = trap.call.args[2];
   std::array<std::byte, uverbs::kMaxCallSize> bytes;
   constexpr std::size_t kUsual = 512;
@@ -102,7 +103,9 @@ Answer Dispatcher::serve_ioctl(Trap& trap) {
   if (header->length > have) {
     int err = trap.read(address + have, std::span(bytes).subspan(have, header->length - have));
     if (err != 0) return Answer::fails(err);
+    have = header->length;
   }
+  trap.keep(address, std::span(bytes).first(have));
   auto call = uverbs::decode_call(std::span<const std::byte>(bytes).first(header->length));
   if (!call) return Answer::fails(call.error());
   const uverbs::Verb* verb = uverbs::find_verb(*call);

@@ -41,13 +41,13 @@ tl::unexpected<Stop> refused(int err) {
 class Execution {
  public:
   Execution(Trap& trap, Context& context, const Verb& verb, std::uint32_t driver_id,
-            CallBuilder builder)
+            CallBuilder& builder)
       : trap_(trap),
         context_(context),
         verb_(verb),
         driver_id_(driver_id),
         renamer_(trap.services.parts.renamer),
-        builder_(std::move(builder)) {}
+        builder_(builder) {}
 
   Answer run(std::uint64_t header_address) {
     if (int err = copy_arguments(); err != 0) {
@@ -85,7 +85,7 @@ class Execution {
     std::size_t used = 0;
     for (const auto& input : inputs)
       pieces[used++] = {input.address, input.bytes};
-    if (int err = trap_.read(std::span(pieces).first(used)); err != 0) return err;
+    if (int err = trap_.fetch(std::span(pieces).first(used)); err != 0) return err;
     for (const auto& fd : builder_.fds()) {
       if (fd.tenant_fd < 0 || fd.tenant_fd > INT32_MAX) return EBADF;
       auto taken = trap_.services.parts.tasks.take(trap_.tid(), static_cast<int>(fd.tenant_fd));
@@ -174,7 +174,7 @@ class Execution {
     }
     auto plan = renamer_.before_modify(context_.info, *command);
     if (!plan) return refused(plan.error().err);  // the Renamer has reported it
-    plan_ = *plan;
+    plan_ = std::move(*plan);
     if (!uverbs::encode_modify_qp(*command, verb_.key.form, core_in)) return bad(EINVAL);
     return {};
   }
@@ -324,7 +324,7 @@ class Execution {
   const Verb& verb_;
   const std::uint32_t driver_id_;  // as the tenant's call has it
   Renamer& renamer_;
-  CallBuilder builder_;
+  CallBuilder& builder_;  // 3 KiB: not to be moved about
   std::vector<UniqueFd> taken_;
   ModifyPlan plan_;
   std::uint32_t handle_ = 0;
@@ -337,7 +337,7 @@ class Execution {
 Answer execute(Trap& trap, Context& context, const uverbs::Call& call, const Verb& verb) {
   auto builder = CallBuilder::from_call(call, verb);
   if (!builder) return Answer::fails(builder.error());
-  Execution execution(trap, context, verb, call.driver_id(), std::move(*builder));
+  Execution execution(trap, context, verb, call.driver_id(), *builder);
   return execution.run(trap.call.args[2]);
 }
 

@@ -66,6 +66,14 @@ class Trap {
     TenantMemory::In piece{address, bytes};
     return read(std::span(&piece, 1));
   }
+  // Bytes of the call's surroundings that were copied already. They outlive the trap's decoding.
+  void keep(std::uint64_t address, std::span<const std::byte> bytes) {
+    kept_address_ = address;
+    kept_ = bytes;
+  }
+  // As read(), but what was kept is not read again: a call's arguments usually lie right behind its
+  // header, so that one copy has it all. What is judged is the copy that is executed either way.
+  [[nodiscard]] int fetch(std::span<const TenantMemory::In> pieces) const;
   // ENOENT when the task is gone.
   [[nodiscard]] int write(std::span<const TenantMemory::Out> pieces) const {
     if (!alive()) return ENOENT;
@@ -74,6 +82,10 @@ class Trap {
 
   // A refusal of this folder's own, with its event.
   [[nodiscard]] Answer refuse(std::string_view verb, int err, std::string reason) const;
+
+ private:
+  std::uint64_t kept_address_ = 0;
+  std::span<const std::byte> kept_;
 };
 
 }  // namespace qmasq::vbond

@@ -181,12 +181,11 @@ ErrnoOr<int> ProcTasks::free_descriptor(pid_t tid, int first, int count) {
 }
 
 ErrnoOr<int> ProcTasks::compare(int own, pid_t tid, int fd) {
-  return kcmp_files(getpid(), own, tid, fd);
+  return kcmp_files(self_, own, tid, fd);
 }
 
 ErrnoOr<int> ProcTasks::compare(int own, int other) {
-  pid_t self = getpid();
-  return kcmp_files(self, own, self, other);
+  return kcmp_files(self_, own, self_, other);
 }
 
 ErrnoOr<UniqueFd> ProcTasks::take(pid_t tid, int fd) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <optional>
 #include <span>
@@ -66,6 +67,9 @@ class ProcTasks final : public TaskInspector {
   [[nodiscard]] ErrnoOr<UniqueFd> take(pid_t tid, int fd) override;
   [[nodiscard]] ErrnoOr<dev_t> device_of(pid_t tid, int fd) override;
   [[nodiscard]] std::vector<std::optional<Holder>> find_holders(std::span<const int> own) override;
+
+ private:
+  const pid_t self_ = getpid();  // asked once: compare() runs at each trapped verb
 };
 
 }  // namespace qmasq::vbond
