@@ -209,6 +209,15 @@ Result<Tenant> Tenant::start(Verb verb, std::size_t count, std::size_t entries) 
         random ^= random << 13U;
         random ^= random >> 7U;
         random ^= random << 17U;
+        // The way of a QP: RTR comes from INIT. Only RTR is timed.
+        for (auto state : {uverbs::QpState::kReset, uverbs::QpState::kInit}) {
+          uverbs::ModifyQp step;
+          step.qp_handle = static_cast<std::uint32_t>(handle);
+          step.attr_mask = uverbs::qp_mask::kState;
+          step.state = state;
+          (void)uverbs::encode_modify_qp(step, uverbs::Form::kWrite, command);
+          if (int err = run(fd, modify); err != 0) return err;
+        }
         auto rtr = to_rtr(static_cast<std::uint32_t>(handle), World::address(random % entries));
         (void)uverbs::encode_modify_qp(rtr, uverbs::Form::kWrite, command);
         return timed(fd, modify, micros);

@@ -38,34 +38,66 @@ const char* to_string(EventType type) {
   return "unknown";
 }
 
+namespace {
+
+class ReadyEvent final : public EventSource {
+ public:
+  explicit ReadyEvent(Event event) : event_(std::move(event)) {}
+  [[nodiscard]] Event render() const override { return event_; }
+  [[nodiscard]] EventType type() const override { return event_.type; }
+
+ private:
+  const Event event_;
+};
+
+}  // namespace
+
 EventLog::EventLog(const Clock& clock, std::size_t capacity)
-    : clock_(clock), capacity_(std::max<std::size_t>(capacity, 1)) {}
+    : clock_(clock), capacity_(std::max<std::size_t>(capacity, 1)), ring_(capacity_) {}
 
 void EventLog::record(Event event) {
-  event.time = clock_.wall();
+  record(std::make_shared<const ReadyEvent>(std::move(event)));
+}
+
+void EventLog::record(std::shared_ptr<const EventSource> event) {
   // Refusals are the tenant's to cause at will: the log gets them at debug level, the ring and the
   // metrics always.
-  auto level = event.type == EventType::kRefused ? spdlog::level::debug : spdlog::level::info;
-  spdlog::log(level, "event={} endpoint={} verb={} errno={} pid={} command={} {}",
-              to_string(event.type), event.endpoint, event.verb, event.err, event.pid,
-              event.command, event.reason);
+  auto level = event->type() == EventType::kRefused ? spdlog::level::debug : spdlog::level::info;
+  if (spdlog::should_log(level)) {
+    const Event text = event->render();
+    spdlog::log(level, "event={} endpoint={} verb={} errno={} pid={} command={} {}",
+                to_string(text.type), text.endpoint, text.verb, text.err, text.pid, text.command,
+                text.reason);
+  }
+  Entry entry{clock_.wall(), std::move(event)};
   {
     std::lock_guard lock(mutex_);
-    event.sequence = next_++;
-    ring_.push_back(std::move(event));
-    if (ring_.size() > capacity_) ring_.pop_front();
+    std::swap(ring_[next_++ % capacity_], entry);
   }
   arrived_.notify_all();
+  // The event that had the place is freed here, out of the lock.
 }
 
 std::vector<Event> EventLog::read(std::uint64_t after, std::size_t limit,
                                   std::chrono::milliseconds wait) const {
-  std::unique_lock lock(mutex_);
-  arrived_.wait_for(lock, wait, [&] { return next_ > after + 1; });
-  auto first = std::find_if(ring_.begin(), ring_.end(),
-                            [&](const Event& event) { return event.sequence > after; });
-  auto count = std::min<std::size_t>(limit, static_cast<std::size_t>(ring_.end() - first));
-  return {first, first + static_cast<std::ptrdiff_t>(count)};
+  std::vector<Entry> found;
+  std::uint64_t sequence = 0;
+  {
+    std::unique_lock lock(mutex_);
+    arrived_.wait_for(lock, wait, [&] { return next_ > after + 1; });
+    const std::uint64_t oldest = next_ > capacity_ ? next_ - capacity_ : 1;
+    sequence = std::max(after + 1, oldest);
+    for (std::uint64_t i = sequence; i < next_ && found.size() < limit; ++i)
+      found.push_back(ring_[i % capacity_]);
+  }
+  std::vector<Event> out;
+  out.reserve(found.size());
+  for (const Entry& entry : found) {
+    Event& event = out.emplace_back(entry.source->render());
+    event.sequence = sequence++;
+    event.time = entry.time;
+  }
+  return out;
 }
 
 std::uint64_t EventLog::newest_sequence() const {

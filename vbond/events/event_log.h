@@ -6,7 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -61,6 +61,16 @@ struct Event {
   std::string command;
 };
 
+// An event that is put into words when somebody reads it, or when its line is logged: a connect is
+// recorded within a verb of a tenant that waits.
+class EventSource {
+ public:
+  virtual ~EventSource() = default;
+  // Sequence and time are given by the log. Must always say the same; called from any thread.
+  [[nodiscard]] virtual Event render() const = 0;
+  [[nodiscard]] virtual EventType type() const = 0;
+};
+
 // A ring of the newest events, each also a line in the log. Thread-safe. A tenant that floods
 // refusals overwrites old events and cannot grow the ring.
 class EventLog {
@@ -68,6 +78,7 @@ class EventLog {
   EventLog(const Clock& clock, std::size_t capacity);
 
   void record(Event event);
+  void record(std::shared_ptr<const EventSource> event);
 
   // Events with a sequence above `after`, oldest first, at most `limit`. Waits up to `wait` for the
   // first one. What the ring has dropped is not returned; a gap in `sequence` shows it.
@@ -80,7 +91,11 @@ class EventLog {
   const std::size_t capacity_;
   mutable std::mutex mutex_;
   mutable std::condition_variable arrived_;
-  std::deque<Event> ring_;
+  struct Entry {
+    std::chrono::system_clock::time_point time;
+    std::shared_ptr<const EventSource> source;
+  };
+  std::vector<Entry> ring_;  // event n is at n % capacity_
   std::uint64_t next_ = 1;
 };
 

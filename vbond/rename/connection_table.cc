@@ -29,36 +29,64 @@ void drop(Map& map, const Key& key, const QpKey& qp) {
 
 }  // namespace
 
-void ConnectionTable::link(const Connection& connection) {
-  by_context_[connection.key.context].insert(connection.key.handle);
-  by_endpoint_[connection.endpoint].insert(connection.key);
-  if (connection.path) by_peer_[connection.path->peer].insert(connection.key);
-  ++counts_.total;
-  ++counts_.by_state[state_index(counts_, connection.state)];
-  if (connection.connected) ++counts_.connected;
+void ConnectionTable::count(const Connection& connection, std::size_t one) {
+  counts_.total += one;
+  counts_.by_state[state_index(counts_, connection.state)] += one;
+  if (connection.connected) counts_.connected += one;
 }
 
-void ConnectionTable::unlink(const Connection& connection) {
+void ConnectionTable::move_peer(Entry& entry, const Path* from, const Path* to) {
+  if (from != nullptr && to != nullptr && from->peer == to->peer) return;
+  decltype(by_peer_)::node_type spare;  // of a list that ends, for one that begins
+  if (from != nullptr) {
+    if (entry.next != nullptr) entry.next->previous = entry.previous;
+    if (entry.previous != nullptr) {
+      entry.previous->next = entry.next;
+    } else if (auto first = by_peer_.find(from->peer); entry.next != nullptr) {
+      first->second = entry.next;
+    } else {
+      spare = by_peer_.extract(first);
+    }
+    entry.previous = nullptr;
+    entry.next = nullptr;
+  }
+  if (to == nullptr) return;
+  if (auto first = by_peer_.find(to->peer); first != by_peer_.end()) {
+    entry.next = std::exchange(first->second, &entry);
+    entry.next->previous = &entry;
+  } else if (!spare.empty()) {
+    spare.key() = to->peer;
+    spare.mapped() = &entry;
+    by_peer_.insert(std::move(spare));
+  } else {
+    by_peer_.emplace(to->peer, &entry);
+  }
+}
+
+void ConnectionTable::link(Entry& entry) {
+  const Connection& connection = entry.connection;
+  by_context_[connection.key.context].insert(connection.key.handle);
+  by_endpoint_[connection.endpoint].insert(connection.key);
+  move_peer(entry, nullptr, connection.path.get());
+  count(connection, 1);
+}
+
+void ConnectionTable::unlink(Entry& entry) {
+  const Connection& connection = entry.connection;
   if (auto it = by_context_.find(connection.key.context); it != by_context_.end()) {
     it->second.erase(connection.key.handle);
     if (it->second.empty()) by_context_.erase(it);
   }
   drop(by_endpoint_, connection.endpoint, connection.key);
-  if (connection.path) drop(by_peer_, connection.path->peer, connection.key);
-  --counts_.total;
-  --counts_.by_state[state_index(counts_, connection.state)];
-  if (connection.connected) --counts_.connected;
+  move_peer(entry, connection.path.get(), nullptr);
+  count(connection, static_cast<std::size_t>(-1));
 }
 
 void ConnectionTable::put(Connection connection) {
   std::unique_lock lock(mutex_);
-  auto it = connections_.find(connection.key);
-  if (it != connections_.end()) {
-    unlink(it->second);
-    it->second = std::move(connection);
-  } else {
-    it = connections_.emplace(connection.key, std::move(connection)).first;
-  }
+  auto [it, is_new] = connections_.try_emplace(connection.key);
+  if (!is_new) unlink(it->second);
+  it->second.connection = std::move(connection);
   link(it->second);
 }
 
@@ -66,10 +94,16 @@ bool ConnectionTable::update(QpKey key, const std::function<void(Connection&)>& 
   std::unique_lock lock(mutex_);
   auto it = connections_.find(key);
   if (it == connections_.end()) return false;
-  unlink(it->second);
-  change(it->second);
-  it->second.key = key;
-  link(it->second);
+  Entry& entry = it->second;
+  Connection& connection = entry.connection;
+  const EndpointUid endpoint = connection.endpoint;
+  const PathPtr path = connection.path;
+  count(connection, static_cast<std::size_t>(-1));
+  change(connection);
+  connection.key = key;
+  connection.endpoint = endpoint;
+  count(connection, 1);
+  move_peer(entry, path.get(), connection.path.get());
   return true;
 }
 
@@ -78,7 +112,7 @@ std::optional<Connection> ConnectionTable::remove(QpKey key) {
   auto it = connections_.find(key);
   if (it == connections_.end()) return std::nullopt;
   unlink(it->second);
-  Connection out = std::move(it->second);
+  Connection out = std::move(it->second.connection);
   connections_.erase(it);
   return out;
 }
@@ -93,7 +127,7 @@ std::vector<Connection> ConnectionTable::remove_context(std::uint64_t context) {
   for (std::uint32_t handle : handles) {
     auto it = connections_.find(QpKey{context, handle});
     unlink(it->second);
-    out.push_back(std::move(it->second));
+    out.push_back(std::move(it->second.connection));
     connections_.erase(it);
   }
   return out;
@@ -103,14 +137,14 @@ std::optional<Connection> ConnectionTable::find(QpKey key) const {
   std::shared_lock lock(mutex_);
   auto it = connections_.find(key);
   if (it == connections_.end()) return std::nullopt;
-  return it->second;
+  return it->second.connection;
 }
 
 ConnectionTable::Qpns ConnectionTable::qpns(QpKey key) const {
   std::shared_lock lock(mutex_);
   auto it = connections_.find(key);
   if (it == connections_.end()) return {};
-  return {it->second.qpn, it->second.peer_qpn};
+  return {it->second.connection.qpn, it->second.connection.peer_qpn};
 }
 
 std::vector<QpKey> ConnectionTable::of_endpoint(EndpointUid endpoint) const {
@@ -122,17 +156,19 @@ std::vector<QpKey> ConnectionTable::of_endpoint(EndpointUid endpoint) const {
 
 std::vector<QpKey> ConnectionTable::to_peer(EndpointUid peer) const {
   std::shared_lock lock(mutex_);
+  std::vector<QpKey> out;
   auto it = by_peer_.find(peer);
-  if (it == by_peer_.end()) return {};
-  return {it->second.begin(), it->second.end()};
+  for (const Entry* at = it == by_peer_.end() ? nullptr : it->second; at != nullptr; at = at->next)
+    out.push_back(at->connection.key);
+  return out;
 }
 
 std::vector<Connection> ConnectionTable::list(const ConnectionFilter& filter) const {
   std::vector<Connection> out;
   {
     std::shared_lock lock(mutex_);
-    for (const auto& [key, connection] : connections_) {
-      if (is_under(connection, filter.parent)) out.push_back(connection);
+    for (const auto& [key, entry] : connections_) {
+      if (is_under(entry.connection, filter.parent)) out.push_back(entry.connection);
     }
   }
   std::sort(out.begin(), out.end(), [](const Connection& a, const Connection& b) {

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <shared_mutex>
 #include <string>
@@ -40,7 +41,7 @@ struct PathSide {
   bool operator==(const PathSide&) const = default;
 };
 
-// Where a QP sends to.
+// Where a QP sends to. Made once when it is decided, then shared by the record and its events.
 struct Path {
   PathSide virt;  // as the tenant gave it
   PathSide phys;  // as the NIC has it
@@ -49,6 +50,7 @@ struct Path {
   std::string peer_name;       // "vpcs/blue/endpoints/b"
   std::string peer_host_name;  // "hosts/hostB"
 };
+using PathPtr = std::shared_ptr<const Path>;
 
 struct Connection {
   QpKey key;
@@ -61,8 +63,8 @@ struct Connection {
   Qpn qpn;
   Qpn peer_qpn;
   uverbs::QpState state = uverbs::QpState::kReset;
-  std::optional<Path> path;  // from the first address vector until RESET
-  bool connected = false;    // reached RTR with a path, and was neither reset nor destroyed
+  PathPtr path;            // null, or from the first address vector until RESET
+  bool connected = false;  // reached RTR with a path, and was neither reset nor destroyed
   std::chrono::system_clock::time_point since;  // of `connected`
 };
 
@@ -85,7 +87,8 @@ class ConnectionTable {
  public:
   // Replaces a record with the same key: the kernel gives a handle again once it is free.
   void put(Connection connection);
-  // False: no such record.
+  // False: no such record. `change` runs under the table's lock; key and endpoint stay as they
+  // were.
   bool update(QpKey key, const std::function<void(Connection&)>& change);
   std::optional<Connection> remove(QpKey key);
   // All of a context, which is gone.
@@ -114,15 +117,25 @@ class ConnectionTable {
   };
   using Keys = std::unordered_set<QpKey, KeyHash>;
 
-  // REQUIRES: mutex_ held for writing.
-  void link(const Connection& connection);
-  void unlink(const Connection& connection);
+  // A record and its neighbours among those with the same peer. Records do not move.
+  struct Entry {
+    Connection connection;
+    Entry* previous = nullptr;
+    Entry* next = nullptr;
+  };
+
+  // REQUIRES of all: mutex_ held for writing.
+  void link(Entry& entry);
+  void unlink(Entry& entry);
+  void count(const Connection& connection, std::size_t one);
+  // From the list of one peer to that of another; null: none.
+  void move_peer(Entry& entry, const Path* from, const Path* to);
 
   mutable std::shared_mutex mutex_;
-  std::unordered_map<QpKey, Connection, KeyHash> connections_;
+  std::unordered_map<QpKey, Entry, KeyHash> connections_;
   std::unordered_map<std::uint64_t, std::unordered_set<std::uint32_t>> by_context_;
   std::unordered_map<EndpointUid, Keys> by_endpoint_;
-  std::unordered_map<EndpointUid, Keys> by_peer_;
+  std::unordered_map<EndpointUid, Entry*> by_peer_;  // first of each list, never null
   ConnectionCounts counts_;
 };
 

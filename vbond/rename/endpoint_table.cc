@@ -209,6 +209,7 @@ void EndpointTable::remove(EndpointUid uid, Changed& changed) {
 EndpointPtr EndpointTable::make(const EndpointView& view) const {
   auto out = std::make_shared<LocalEndpoint>();
   out->uid = view.uid;
+  out->host = view.host;
   out->name = view.name;
   out->vpc = view.vpc;
   if (auto vpc = vpcs_.find(view.vpc); vpc != vpcs_.end()) {

@@ -23,6 +23,7 @@ class PeerMap;
 // An endpoint of this host with all that is answered from it. Immutable, shared.
 struct LocalEndpoint {
   EndpointUid uid;
+  HostUid host;      // this one
   std::string name;  // "vpcs/blue/endpoints/a"
   VpcUid vpc;
   std::string vpc_name;  // "vpcs/blue"

@@ -88,9 +88,14 @@ void RenameMetrics::count_refusal(const char* verb, int err) {
 
 void RenameMetrics::show(const ConnectionTable& connections) {
   ConnectionCounts counts = connections.counts();
-  impl_->connections.Set(static_cast<double>(counts.connected));
+  // Most of them stay as they are from one verb to the next, and looking costs less than setting.
+  auto set = [](prometheus::Gauge& gauge, std::size_t count) {
+    const auto value = static_cast<double>(count);
+    if (gauge.Value() != value) gauge.Set(value);
+  };
+  set(impl_->connections, counts.connected);
   for (std::size_t i = 0; i < counts.by_state.size(); ++i)
-    impl_->states[i]->Set(static_cast<double>(counts.by_state[i]));
+    set(*impl_->states[i], counts.by_state[i]);
 }
 
 Status RenameMetrics::check(const Change& /*change*/) {

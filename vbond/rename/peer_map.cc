@@ -493,6 +493,8 @@ tl::expected<Peer, NoPeer> PeerMap::find(Vni vni, const Gid& virtual_gid, const 
   auto vpc = map.vnis.find(vni);
   if (vpc == map.vnis.end()) return tl::unexpected(NoPeer::kNoVpc);
   if (const PeerTable::Slot* slot = map.table.find(vpc->second, virtual_gid)) {
+    // Three cache misses that need not wait for each other.
+    __builtin_prefetch(&map.hosts[slot->host]);
     if (info != nullptr && map.records[slot->record].uid == slot->endpoint) {
       *info = map.info(slot->record);
     }

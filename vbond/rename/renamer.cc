@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <functional>
+#include <memory>
+#include <string>
 #include <utility>
 
 #include "vbond/events/event_log.h"
@@ -34,6 +37,64 @@ bool is_link_local_v6(const Gid& gid) {
 std::string text(const Gid& gid) {
   return to_string(gid.address());
 }
+
+// A connect or disconnect, as the record of the QP was then.
+class ConnectionEvent final : public EventSource {
+ public:
+  // `path` and `peer`: of the connection that came or went; the record may be past it. `why`: of a
+  // disconnect, a constant.
+  ConnectionEvent(EventType type, const Connection& connection, PathPtr path, Qpn peer,
+                  const char* why)
+      : type_(type),
+        why_(why),
+        endpoint_(connection.endpoint_name),
+        nic_(connection.nic),
+        command_(connection.command),
+        pid_(connection.pid),
+        qp_type_(connection.type),
+        qpn_(connection.qpn),
+        peer_qpn_(peer),
+        path_(std::move(path)) {}
+
+  [[nodiscard]] EventType type() const override { return type_; }
+  [[nodiscard]] Event render() const override {
+    Event event;
+    event.type = type_;
+    event.endpoint = endpoint_;
+    event.pid = pid_;
+    event.command = command_;
+    if (why_ != nullptr) event.reason = why_;
+    EventConnection& sides = event.connection.emplace();
+    sides.nic = nic_;
+    sides.transport = transport_name(qp_type_);
+    sides.qpn = qpn_;
+    sides.peer_qpn = peer_qpn_;
+    if (path_ == nullptr) return event;
+    sides.peer_endpoint = path_->peer_name;
+    sides.peer_host = path_->peer_host_name;
+    sides.virtual_gid = path_->virt.local;
+    sides.peer_virtual_gid = path_->virt.remote;
+    sides.physical_gid = path_->phys.local;
+    sides.peer_physical_gid = path_->phys.remote;
+    if (type_ == EventType::kConnected) {
+      event.reason = fmt::format("to {} ({}) on {}", path_->peer_name, text(path_->virt.remote),
+                                 path_->peer_host_name);
+    }
+    return event;
+  }
+
+ private:
+  const EventType type_;
+  const char* const why_;
+  const std::string endpoint_;
+  const std::string nic_;
+  const std::string command_;
+  const pid_t pid_;
+  const uverbs::QpType qp_type_;
+  const Qpn qpn_;
+  const Qpn peer_qpn_;
+  const PathPtr path_;
+};
 
 }  // namespace
 
@@ -79,14 +140,14 @@ void Renamer::qp_created(const ContextInfo& context, std::uint32_t handle, Qpn q
 
 void Renamer::qp_destroyed(const ContextInfo& context, std::uint32_t handle) {
   if (auto gone = parts_.connections.remove(QpKey{context.id, handle})) {
-    if (gone->connected) report(*gone, EventType::kDisconnected, "QP destroyed");
+    if (gone->connected) report_end(*gone, "QP destroyed");
     show();
   }
 }
 
 void Renamer::context_closed(const ContextInfo& context) {
   for (const Connection& gone : parts_.connections.remove_context(context.id)) {
-    if (gone.connected) report(gone, EventType::kDisconnected, "device closed");
+    if (gone.connected) report_end(gone, "device closed");
   }
   show();
 }
@@ -123,12 +184,13 @@ Verdict<ModifyPlan> Renamer::decide(const ContextInfo& context, uverbs::ModifyQp
   if (command.sets(qp_mask::kAv)) {
     auto path = find_path(context, *nic, command);
     if (!path) return tl::unexpected(std::move(path).error());
-    wire.dgid = path->phys.remote;
-    wire.flow_label = path->phys.flow_label;
-    wire.sgid_index = path->phys.sgid_index;
-    wire.hop_limit = path->phys.hop_limit;
-    wire.traffic_class = path->phys.traffic_class;
-    wire.sl = path->phys.sl;
+    const PathSide& phys = (*path)->phys;
+    wire.dgid = phys.remote;
+    wire.flow_label = phys.flow_label;
+    wire.sgid_index = phys.sgid_index;
+    wire.hop_limit = phys.hop_limit;
+    wire.traffic_class = phys.traffic_class;
+    wire.sl = phys.sl;
     wire.src_path_bits = command.dest.src_path_bits;
     wire.static_rate = command.dest.static_rate;
     wire.is_global = true;
@@ -140,8 +202,8 @@ Verdict<ModifyPlan> Renamer::decide(const ContextInfo& context, uverbs::ModifyQp
   return plan;
 }
 
-Verdict<Path> Renamer::find_path(const ContextInfo& context, const Nic& nic,
-                                 const uverbs::ModifyQp& command) const {
+Verdict<PathPtr> Renamer::find_path(const ContextInfo& context, const Nic& nic,
+                                    const uverbs::ModifyQp& command) const {
   const uverbs::QpDest& want = command.dest;
   if (!parts_.sync.in_sync()) {
     return refuse(EAGAIN, "the agent has no state from the controller yet");
@@ -184,42 +246,44 @@ Verdict<Path> Renamer::find_path(const ContextInfo& context, const Nic& nic,
   }
   // An endpoint of this very host: what we know of our own NIC is fresher than what the controller
   // sent back.
-  if (parts_.endpoints.find(peer->endpoint) != nullptr) peer->physical = nic.primary->gid;
+  if (peer->host == endpoint->host) peer->physical = nic.primary->gid;
   if (peer->physical.is_zero()) {
     return refuse(EHOSTUNREACH,
                   fmt::format("{} of {} has no NIC with an {} GID", info.host, info.name,
                               nic.primary->gid.address().is_v4() ? "IPv4" : "IPv6"));
   }
 
-  Path path;
-  path.virt = {source,         want.dgid,          want.flow_label, want.sgid_index,
-               want.hop_limit, want.traffic_class, want.sl};
-  if (path.virt.hop_limit == 0) path.virt.hop_limit = kHopLimit;
+  auto path = std::make_shared<Path>();
+  path->virt = {source,         want.dgid,          want.flow_label, want.sgid_index,
+                want.hop_limit, want.traffic_class, want.sl};
+  if (path->virt.hop_limit == 0) path->virt.hop_limit = kHopLimit;
   auto known = parts_.connections.qpns(QpKey{context.id, command.qp_handle});
   WireQuestion question{endpoint->uid, peer->endpoint, known.qpn, known.peer_qpn};
   if (command.sets(qp_mask::kDestQpn)) question.peer_qpn = command.dest_qpn;
   WireMarks marks = parts_.wire.marks(question);
-  path.phys = {nic.primary->gid, peer->physical,
-               marks.flow_label, static_cast<std::uint8_t>(nic.primary->index),
-               kHopLimit,        marks.traffic_class,
-               marks.sl};
-  path.peer = peer->endpoint;
-  path.peer_host = peer->host;
-  path.peer_name = std::move(info.name);
-  path.peer_host_name = std::move(info.host);
+  path->phys = {nic.primary->gid, peer->physical,
+                marks.flow_label, static_cast<std::uint8_t>(nic.primary->index),
+                kHopLimit,        marks.traffic_class,
+                marks.sl};
+  path->peer = peer->endpoint;
+  path->peer_host = peer->host;
+  path->peer_name = std::move(info.name);
+  path->peer_host_name = std::move(info.host);
   return path;
 }
 
 void Renamer::after_modify(const ContextInfo& context, const ModifyPlan& plan, int err) {
   if (err != 0) return;
-  std::optional<Connection> before;
-  std::optional<Connection> after;
+  std::shared_ptr<const EventSource> lost;
+  std::shared_ptr<const EventSource> won;
   auto change = [&](Connection& connection) {
-    if (connection.connected) before = connection;
+    const bool was_connected = connection.connected;
+    const PathPtr old_path = connection.path;
+    const Qpn old_peer = connection.peer_qpn;
     bool connects = false;
     if ((plan.attr_mask & qp_mask::kDestQpn) != 0) connection.peer_qpn = plan.dest_qpn;
     if (plan.path) {
-      connects = connection.connected && connection.path->peer != plan.path->peer;
+      connects = was_connected && old_path->peer != plan.path->peer;
       connection.path = plan.path;
     }
     if ((plan.attr_mask & qp_mask::kState) != 0) {
@@ -232,26 +296,25 @@ void Renamer::after_modify(const ContextInfo& context, const ModifyPlan& plan, i
         connects = true;
       }
     }
-    if (connects) {
-      connection.connected = true;
-      connection.since = parts_.clock.wall();
-      after = connection;
-    } else if (connection.connected) {
-      before.reset();  // as it was
+    if (was_connected && (connects || !connection.connected)) {
+      lost = std::make_shared<const ConnectionEvent>(EventType::kDisconnected, connection, old_path,
+                                                     old_peer,
+                                                     connects ? "QP has another peer" : "QP reset");
     }
+    if (!connects) return;
+    connection.connected = true;
+    connection.since = parts_.clock.wall();
+    won = std::make_shared<const ConnectionEvent>(EventType::kConnected, connection,
+                                                  connection.path, connection.peer_qpn, nullptr);
   };
-  if (!parts_.connections.update(plan.key, change)) {
+  // By reference: it is called right there, and would not fit into a function object.
+  if (!parts_.connections.update(plan.key, std::ref(change))) {
     Connection connection = new_connection(context, plan.key);
     change(connection);
     parts_.connections.put(std::move(connection));
   }
-  if (before) report(*before, EventType::kDisconnected, after ? "QP has another peer" : "QP reset");
-  if (after) {
-    const Path& path = *after->path;
-    report(*after, EventType::kConnected,
-           fmt::format("to {} ({}) on {}", path.peer_name, text(path.virt.remote),
-                       path.peer_host_name));
-  }
+  if (lost) report(std::move(lost));
+  if (won) report(std::move(won));
   if ((plan.attr_mask & qp_mask::kState) != 0) show();
 }
 
@@ -269,26 +332,13 @@ void Renamer::report_refusal(const ContextInfo& context, const char* verb, const
   if (parts_.metrics != nullptr) parts_.metrics->count_refusal(verb, refusal.err);
 }
 
-void Renamer::report(const Connection& connection, EventType type, std::string reason) {
-  Event event;
-  event.type = type;
-  event.endpoint = connection.endpoint_name;
-  event.reason = std::move(reason);
-  event.pid = connection.pid;
-  event.command = connection.command;
-  EventConnection& sides = event.connection.emplace();
-  sides.nic = connection.nic;
-  sides.transport = transport_name(connection.type);
-  sides.qpn = connection.qpn;
-  sides.peer_qpn = connection.peer_qpn;
-  if (connection.path) {
-    sides.peer_endpoint = connection.path->peer_name;
-    sides.peer_host = connection.path->peer_host_name;
-    sides.virtual_gid = connection.path->virt.local;
-    sides.peer_virtual_gid = connection.path->virt.remote;
-    sides.physical_gid = connection.path->phys.local;
-    sides.peer_physical_gid = connection.path->phys.remote;
-  }
+void Renamer::report_end(const Connection& connection, const char* why) {
+  report(std::make_shared<const ConnectionEvent>(EventType::kDisconnected, connection,
+                                                 connection.path, connection.peer_qpn, why));
+}
+
+void Renamer::report(std::shared_ptr<const EventSource> event) {
+  const EventType type = event->type();
   parts_.events.record(std::move(event));
   if (parts_.metrics == nullptr) return;
   if (type == EventType::kConnected) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,7 +20,7 @@ namespace qmasq::vbond {
 
 class EndpointTable;
 class EventLog;
-enum class EventType;
+class EventSource;
 class NicTable;
 struct Nic;
 class PeerMap;
@@ -32,7 +33,7 @@ struct ModifyPlan {
   std::uint32_t attr_mask = 0;
   uverbs::QpState state = uverbs::QpState::kReset;  // counts with qp_mask::kState
   Qpn dest_qpn;                                     // counts with qp_mask::kDestQpn
-  std::optional<Path> path;                         // set with qp_mask::kAv
+  PathPtr path;                                     // set with qp_mask::kAv
 };
 
 struct RenameOptions {
@@ -99,10 +100,11 @@ class Renamer {
  private:
   [[nodiscard]] Verdict<ModifyPlan> decide(const ContextInfo& context,
                                            uverbs::ModifyQp& command) const;
-  [[nodiscard]] Verdict<Path> find_path(const ContextInfo& context, const Nic& nic,
-                                        const uverbs::ModifyQp& command) const;
+  [[nodiscard]] Verdict<PathPtr> find_path(const ContextInfo& context, const Nic& nic,
+                                           const uverbs::ModifyQp& command) const;
   void report_refusal(const ContextInfo& context, const char* verb, const Refusal& refusal);
-  void report(const Connection& connection, EventType type, std::string reason);
+  void report_end(const Connection& connection, const char* why);
+  void report(std::shared_ptr<const EventSource> event);
   void show();
   [[nodiscard]] Connection new_connection(const ContextInfo& context, QpKey key) const;
 

@@ -183,7 +183,10 @@ TEST(ConnectionTableModel, AgreesWithATrivialMap) {
       c.state = state;
       c.connected = peer != 0;
       c.path.reset();
-      if (peer != 0) c.path.emplace().peer = EndpointUid{peer};
+      if (peer == 0) return;
+      auto path = std::make_shared<Path>();
+      path->peer = EndpointUid{peer};
+      c.path = std::move(path);
     };
     switch (dice(4)) {
       case 0: {
