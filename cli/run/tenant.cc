@@ -23,8 +23,8 @@ Failure could_not(std::string message, std::string hint = {}) {
   return {kExitRunFailed, std::move(message), std::move(hint), false};
 }
 
-Failure no_agent(const std::string& socket, const Error& error) {
-  return could_not(fmt::format("cannot reach this host's agent at {}: {}", socket, error.message),
+Failure no_agent(const Error& error) {
+  return could_not(error.message,
                    "Start it with qmasq-vbond as root, or say where its sockets are with "
                    "--agent-socket-dir DIR.");
 }
@@ -65,11 +65,9 @@ Failure become_tenant(const TenantProgram& program) {
                      "Use sudo; --user NAME runs the program itself as another user.");
   }
   auto client = vbond::AttachClient::connect(program.attach_socket);
-  if (!client) return no_agent(program.attach_socket, client.error());
+  if (!client) return no_agent(client.error());
   auto offer = client->request(program.endpoint, program.words.front());
-  if (!offer) {
-    return could_not(offer.error().message);
-  }
+  if (!offer) return could_not(offer.error().message);
   const vbond::AttachTerms& terms = offer->terms;
   auto prepare = [&]() -> Status {
     QMASQ_TRY(allow_descriptors_below(terms.reserved_first + terms.reserved_count));
