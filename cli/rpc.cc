@@ -51,7 +51,7 @@ std::string normal_address(const std::string& text) {
   return text;
 }
 
-Server::Server(std::string who, std::string address, std::string hint,
+Server::Server(std::string who, const std::string& address, std::string hint,
                std::chrono::milliseconds timeout)
     : who_(std::move(who)),
       address_(normal_address(address)),

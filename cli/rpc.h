@@ -42,7 +42,8 @@ class Server {
   [[nodiscard]] Failure explain(const grpc::Status& status) const;
 
  private:
-  Server(std::string who, std::string address, std::string hint, std::chrono::milliseconds timeout);
+  Server(std::string who, const std::string& address, std::string hint,
+         std::chrono::milliseconds timeout);
   [[nodiscard]] Outcome<Server> opened() &&;
 
   std::string who_;      // "the controller"

@@ -64,6 +64,7 @@ void add_completion_commands(CLI::App& root, Shell& shell) {
   names.add_option("kind", args->kind)
       ->required()
       ->check(CLI::IsMember({"VPC", "ENDPOINT", "HOST"}));
+  add_controller_options(names, shell.options);
   names.group("");
 }
 

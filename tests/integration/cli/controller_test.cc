@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/integration/cli/cli_runner.h"
+#include "tests/support/temp_dir.h"
+
+// The command line against the real controller: that both mean the same by names, fields, filters,
+// pages and refusals.
+namespace qmasq::cli::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+class WithController : public ::testing::Test {
+ protected:
+  WithController() {
+    child_ = ::fork();
+    if (child_ == 0) {
+      std::string data = folder_.file("data");
+      std::string socket = folder_.file("c.sock");
+      ::execl(QMASQ_CONTROLLER_PROGRAM, "qmasq-controller", "--data-dir", data.c_str(), "--socket",
+              socket.c_str(), "--listen", "", "--metrics", "", "--log-level", "error", nullptr);
+      ::_exit(99);
+    }
+    // Started when it answers.
+    for (int i = 0; i < 500 && run({"vpc", "list"}).code != 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+  ~WithController() override {
+    ::kill(child_, SIGTERM);
+    ::waitpid(child_, nullptr, 0);
+  }
+  Ran run(std::vector<std::string> args) {
+    args.insert(args.end(), {"--controller", folder_.file("c.sock")});
+    return run_line(std::move(args));
+  }
+  nlohmann::json json(std::vector<std::string> args) {
+    args.insert(args.end(), {"-o", "json"});
+    return nlohmann::json::parse(run(std::move(args)).out, nullptr, false);
+  }
+  qmasq::testing::TempDir folder_;
+  pid_t child_ = -1;
+};
+
+TEST_F(WithController, AVpcFromCreationToDeletion) {
+  Ran made = run({"vpc", "create", "blue", "--range", "10.0.0.0/24", "--vni", "5000", "--wait"});
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_EQ(made.err, "no host is concerned\n");
+  EXPECT_EQ(json({"vpc", "get", "blue"})["vni"], 5000);
+  EXPECT_EQ(run({"vpc", "update", "blue", "--mtu", "1400"}).code, 0);
+  auto now = json({"vpc", "get", "blue"});
+  EXPECT_EQ(now["mtu"], 1400);
+  EXPECT_EQ(now["ranges"], nlohmann::json({"10.0.0.0/24"}));
+
+  Ran stale = run({"vpc", "delete", "blue", "--etag", "stale"});
+  EXPECT_EQ(stale.code, 1);
+  EXPECT_THAT(stale.err, HasSubstr("etag: "));
+  EXPECT_EQ(run({"vpc", "delete", "blue", "--validate-only"}).code, 0);
+  EXPECT_EQ(run({"vpc", "delete", "blue", "--etag", now["etag"]}).out, "deleted vpcs/blue\n");
+  EXPECT_EQ(run({"vpc", "get", "blue"}).code, 1);
+}
+
+TEST_F(WithController, RefusalsNameTheField) {
+  run({"vpc", "create", "blue", "--range", "10.0.0.0/24", "--vni", "5000"});
+  struct Case {
+    std::vector<std::string> args;
+    std::string says;
+  };
+  const std::vector<Case> cases = {
+      {{"vpc", "create", "blue", "--range", "10.0.0.0/24"}, "vpc_id: "},
+      {{"vpc", "create", "red", "--range", "10.0.0.1/24"}, "vpc.ranges[0]: "},
+      {{"vpc", "create", "red", "--range", "10.0.0.0/24", "--vni", "5000"}, "vpc.vni: "},
+      {{"vpc", "list", "--filter", "colour=blue"}, "filter: "},
+      {{"endpoint", "create", "blue/a", "--host", "hostA"}, "endpoint.host: "},
+      {{"endpoint", "list", "--vpc", "bleu"}, "Did you mean blue?"},
+      {{"host", "get", "hostA"}, "hosts/hostA"},
+  };
+  for (const Case& one : cases) {
+    Ran ran = run(one.args);
+    EXPECT_EQ(ran.code, 1) << one.says;
+    EXPECT_THAT(ran.err, HasSubstr(one.says));
+    EXPECT_EQ(ran.out, "") << one.says;
+  }
+}
+
+TEST_F(WithController, EndpointsOfAHostThatNeverCame) {
+  run({"vpc", "create", "blue", "--range", "10.0.0.0/24"});
+  ASSERT_EQ(run({"host", "create", "hostA"}).code, 0);
+  Ran made = run({"endpoint", "create", "blue/a", "--host", "hostA", "--wait=0"});
+  EXPECT_EQ(made.code, 4) << made.err;
+  EXPECT_THAT(made.err, HasSubstr("hostA"));
+  EXPECT_THAT(made.out, HasSubstr("blue/a  hostA  10.0.0.1"));
+  run({"endpoint", "create", "blue/b", "--host", "hostA", "--address", "10.0.0.9"});
+
+  auto pages = json({"endpoint", "list", "--page-size", "1"});
+  ASSERT_EQ(pages["endpoints"].size(), 2U);
+  EXPECT_EQ(pages["endpoints"][1]["addresses"][0], "10.0.0.9");
+  EXPECT_EQ(
+      json({"endpoint", "list", "--filter", "host=hosts/hostA AND endpoint=b"})["endpoints"].size(),
+      1U);
+  EXPECT_EQ(json({"host", "list", "--filter", "state=never_joined"})["hosts"].size(), 1U);
+  EXPECT_EQ(run({"__complete", "ENDPOINT"}).out, "blue/a\nblue/b\n");
+  EXPECT_THAT(run({"vpc", "delete", "blue"}).err, HasSubstr("vpcs/blue/endpoints/a"));
+  EXPECT_EQ(run({"endpoint", "delete", "blue/a"}).code, 0);
+}
+
+TEST_F(WithController, TheSameRequestTwiceChangesNothing) {
+  const std::vector<std::string> line = {"vpc",
+                                         "create",
+                                         "blue",
+                                         "--range",
+                                         "10.0.0.0/24",
+                                         "--request-id",
+                                         "7d3c0b2e-0000-4000-8000-000000000001"};
+  auto first = json(line);
+  auto second = json(line);
+  EXPECT_EQ(first["uid"], second["uid"]);
+  EXPECT_EQ(json({"vpc", "list"})["vpcs"].size(), 1U);
+}
+
+}  // namespace
+}  // namespace qmasq::cli::testing
