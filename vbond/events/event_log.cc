@@ -60,9 +60,12 @@ void EventLog::record(Event event) {
 }
 
 void EventLog::record(std::shared_ptr<const EventSource> event) {
-  // Refusals are the tenant's to cause at will: the log gets them at debug level, the ring and the
-  // metrics always.
-  auto level = event->type() == EventType::kRefused ? spdlog::level::debug : spdlog::level::info;
+  // Refusals and opens are the tenant's to cause at will: the log gets them at debug level, the ring
+  // and the metrics always.
+  const EventType type = event->type();
+  const bool at_will = type == EventType::kRefused || type == EventType::kContextOpened ||
+                       type == EventType::kContextClosed;
+  auto level = at_will ? spdlog::level::debug : spdlog::level::info;
   if (spdlog::should_log(level)) {
     const Event text = event->render();
     spdlog::log(level, "event={} endpoint={} verb={} errno={} pid={} command={} {}",

@@ -78,7 +78,7 @@ void Attachment::receive_loop(Receiver& self) {
       return;
     }
     self.busy_since.store(nanoseconds(services_.parts.clock.now()), std::memory_order_relaxed);
-    calls_.fetch_add(1, std::memory_order_relaxed);
+    calls_.fetch_add(1, std::memory_order_seq_cst);  // before the look in wake_steward_
     wake_steward_();
     handler_(*this, *call);
     self.busy_since.store(0, std::memory_order_relaxed);
@@ -171,6 +171,10 @@ bool Attachment::tend(std::chrono::steady_clock::time_point now) {
     to_leave_.store(1, std::memory_order_relaxed);
   }
   return traffic || all > 1;
+}
+
+bool Attachment::quiet() const {
+  return calls_.load(std::memory_order_seq_cst) == calls_seen_;
 }
 
 std::size_t Attachment::receivers() const {

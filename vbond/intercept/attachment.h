@@ -78,6 +78,8 @@ class Attachment {
 
   // Steward's: true when there was traffic since the last time.
   [[nodiscard]] bool tend(std::chrono::steady_clock::time_point now);
+  // Steward's: no call has come since tend().
+  [[nodiscard]] bool quiet() const;
   [[nodiscard]] std::size_t receivers() const;
 
   // Closes contexts that are out of the table, in the attachment's closing thread.

@@ -40,7 +40,6 @@ HolderWatch::Contexts HolderWatch::search(const Contexts& suspects, unsigned lim
   auto start = clock.now();
   auto holders = services_.parts.tasks.find_holders(files);
   auto took = clock.now() - start;
-  next_search_ = clock.now() + took * kRestFactor;
   services_.metrics.count_scan(took);
 
   Contexts out;
@@ -68,8 +67,12 @@ void HolderWatch::round(const std::vector<std::shared_ptr<Attachment>>& attachme
   }
   if (all.empty()) return;
   std::lock_guard lock(mutex_);
-  if (services_.parts.clock.now() < next_search_) return;
-  for (const auto& context : search(all, kMissesForAbandoned)) {
+  const auto start = services_.parts.clock.now();
+  if (start < next_search_) return;
+  const Contexts gone = search(all, kMissesForAbandoned);
+  const auto end = services_.parts.clock.now();
+  next_search_ = end + (end - start) * kRestFactor;
+  for (const auto& context : gone) {
     auto at = static_cast<std::size_t>(std::find(all.begin(), all.end(), context) - all.begin());
     Attachment& attachment = *attachments[owner[at]];
     if (attachment.contexts().remove(*context)) attachment.bury({context}, /*abandoned=*/true);

@@ -38,7 +38,7 @@ struct Services;
 //
 // Searches cost the agent at most a tenth of one CPU, however many tenants provoke them: after one
 // that took t, the next may start 10 t later. An attachment that opens and closes devices in a fast
-// loop runs into max_contexts, and then searches in its own thread (collect).
+// loop runs into max_contexts, and then searches in its own thread (collect), at its own cost.
 class HolderWatch {
  public:
   explicit HolderWatch(Services& services) : services_(services) {}

@@ -86,13 +86,13 @@ class Interceptor::Impl {
                     "more than " + std::to_string(services_.options.max_attachments) +
                         " programs are attached on this host");
       }
+      services_.metrics.add_attachments(1);
+      record(*attachment, EventType::kAttached, {});
+      attachment->start();
+      // Events of no kind: EPOLLHUP comes all the same, and the traps do not wake the steward.
+      watch_descriptor(descriptor, 0);
       attachments_.push_back(attachment);
     }
-    services_.metrics.add_attachments(1);
-    record(*attachment, EventType::kAttached, {});
-    attachment->start();
-    // Events of no kind: EPOLLHUP comes all the same, and the traps do not wake the steward.
-    watch_descriptor(descriptor, 0);
     return {};
   }
 
@@ -164,7 +164,7 @@ class Interceptor::Impl {
 
   // Called at each trap. While the steward is awake this is one read of a shared flag.
   void note_traffic() {
-    if (!steward_sleeps_.load(std::memory_order_relaxed)) return;
+    if (!steward_sleeps_.load(std::memory_order_seq_cst)) return;
     if (steward_sleeps_.exchange(false, std::memory_order_acq_rel)) wake();
   }
 
@@ -233,7 +233,10 @@ class Interceptor::Impl {
     if (quiet < kQuietRounds) return false;
     steward_sleeps_.store(true, std::memory_order_seq_cst);
     std::lock_guard lock(mutex_);
-    return ending_.empty() && !leave_;
+    // A call that counted itself before it could see the flag is seen here.
+    return ending_.empty() && !leave_ &&
+           std::all_of(attachments_.begin(), attachments_.end(),
+                       [](const AttachmentPtr& each) { return each->quiet(); });
   }
 
   void hang_up(int descriptor) {

@@ -38,7 +38,8 @@ class KernelVerbsFile final : public VerbsFile {
 
 ErrnoOr<UniqueFd> open_without_reopen(const std::string& path, int flags) {
   // A detached clone of the mount, holding nothing but the node. The file keeps the clone alive;
-  // opening through the file's /proc entry goes by the clone, which has no devices any more.
+  // opening through the file's /proc entry goes by the clone, which has no devices any more. It is
+  // read-only too: the inode is the host's, and a tenant that is root could fchmod() it.
   UniqueFd mount(static_cast<int>(
       syscall(SYS_open_tree, AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
   if (!mount.valid()) return tl::unexpected(errno);
@@ -46,7 +47,7 @@ ErrnoOr<UniqueFd> open_without_reopen(const std::string& path, int flags) {
   UniqueFd file(open(link.c_str(), flags | O_CLOEXEC | O_NOCTTY));
   if (!file.valid()) return tl::unexpected(errno);
   mount_attr change{};
-  change.attr_set = MOUNT_ATTR_NODEV;
+  change.attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
   if (syscall(SYS_mount_setattr, mount.get(), "", AT_EMPTY_PATH, &change, sizeof(change)) != 0) {
     return tl::unexpected(errno);
   }

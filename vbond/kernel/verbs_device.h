@@ -53,8 +53,9 @@ class DeviceNodes final : public VerbsDevices {
   const std::string root_;
 };
 
-// The step of DeviceNodes::open that keeps others from opening anew: a descriptor of the node at
-// `path` whose mount has MNT_NODEV. open_tree(2), mount_setattr(2): Linux 5.12, CAP_SYS_ADMIN.
+// The step of DeviceNodes::open that keeps others from opening anew, and from changing the node's
+// mode or owner: a descriptor of the node at `path` whose mount has MNT_NODEV and MNT_READONLY.
+// open_tree(2), mount_setattr(2): Linux 5.12, CAP_SYS_ADMIN.
 [[nodiscard]] ErrnoOr<UniqueFd> open_without_reopen(const std::string& path, int flags);
 
 }  // namespace qmasq::vbond

@@ -151,6 +151,9 @@ int openings() {
   std::string again = "/proc/self/fd/" + std::to_string(a);
   EXPECT(open(again.c_str(), O_RDWR) == -1 && errno == EACCES);
   EXPECT(open(again.c_str(), O_RDONLY) == -1 && errno == EACCES);
+  // The node is the host's.
+  EXPECT(fchmod(a, 0600) == -1 && errno == EROFS);
+  EXPECT(fchown(a, 1, 1) == -1 && errno == EROFS);
   std::string by_thread = "/proc/thread-self/fd/" + std::to_string(a);
   EXPECT(open(by_thread.c_str(), O_WRONLY) == -1 && errno == EACCES);
   return 0;
