@@ -21,7 +21,8 @@ namespace {
 
 // A dump of more is refused: a tenant with rights over its own namespace could otherwise have the
 // agent hold whatever it likes.
-constexpr std::size_t kMaxEntries = 1 << 21;
+constexpr std::size_t kMaxInterfaces = 1 << 16;  // links; addresses
+constexpr std::size_t kMaxEntries = 1 << 21;     // neighbours; forwarding entries
 // Bounds what the kernel queues for us: an acknowledgement takes about 1 KiB of the receive buffer.
 constexpr std::size_t kBatch = 400;
 
@@ -33,26 +34,26 @@ class KernelNetlink final : public Netlink {
     MessageBuilder ask(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, ifinfomsg{});
     ask.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
     return dump<Link>(
-        std::move(ask), RTM_NEWLINK,
+        std::move(ask), RTM_NEWLINK, kMaxInterfaces,
         [](Bytes payload) -> Result<std::optional<Link>> { return parse_link(payload); });
   }
 
   Result<std::vector<Address>> addresses() override {
     return dump<Address>(
-        {RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, ifaddrmsg{}}, RTM_NEWADDR,
+        {RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, ifaddrmsg{}}, RTM_NEWADDR, kMaxInterfaces,
         [](Bytes payload) -> Result<std::optional<Address>> { return parse_address(payload); });
   }
 
   Result<std::vector<Neighbour>> neighbours() override {
     return dump<Neighbour>({RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, ndmsg{}}, RTM_NEWNEIGH,
-                           parse_neighbour);
+                           kMaxEntries, parse_neighbour);
   }
 
   Result<std::vector<FdbEntry>> fdb() override {
     ndmsg head{};
     head.ndm_family = AF_BRIDGE;
     return dump<FdbEntry>({RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, head}, RTM_NEWNEIGH,
-                          parse_fdb);
+                          kMaxEntries, parse_fdb);
   }
 
   std::vector<Status> apply(std::span<const Operation> operations) override {
@@ -73,13 +74,14 @@ class KernelNetlink final : public Netlink {
 
  private:
   template <typename T, typename Parse>
-  Result<std::vector<T>> dump(MessageBuilder ask, std::uint16_t type, Parse parse) {
+  Result<std::vector<T>> dump(MessageBuilder ask, std::uint16_t type, std::size_t limit,
+                              Parse parse) {
     // EINTR: the table changed under the dump; what was read may be incomplete.
     for (int attempt = 0;; ++attempt) {
       std::vector<T> entries;
       Status done = socket_.query(ask, true, [&](const Message& message) -> Status {
         if (message.type != type) return {};
-        if (entries.size() >= kMaxEntries) {
+        if (entries.size() >= limit) {
           return fail(Code::kResourceExhausted, "netlink: more entries than the agent will hold");
         }
         QMASQ_ASSIGN(std::optional<T> entry, parse(message.payload));

@@ -155,6 +155,9 @@ void Reconciler::pass_vpc(VpcUid uid) {
   }
   Vpc& vpc = vpcs_[uid];
   vpc.warnings = plan->warnings;
+  vpc.links.clear();
+  for (const LinkPlan& link : plan->links)
+    vpc.links.push_back(link.link.name);
   vpc.faults.begin();
   if (vpc.applied && same_links(*vpc.applied, *plan)) {
     deltas(vpc, *plan);
@@ -262,7 +265,10 @@ void Reconciler::make_links(Vpc& vpc, const VpcPlan& plan, std::set<std::string>
       case LinkAction::Kind::kMake:
       case LinkAction::Kind::kRemake:
         look_->rows.erase(name);
-        if (endpoint) plugs_.at(*endpoint).addresses.reset();
+        if (endpoint) {
+          plugs_.at(*endpoint).addresses.reset();
+          plugs_.at(*endpoint).neighbours.reset();
+        }
         done = make_link(link, action, plan);
         break;
       case LinkAction::Kind::kForeign:
@@ -469,6 +475,7 @@ Status Reconciler::wire(EndpointUid endpoint, int netns, const std::string& inte
   } else {
     // Asked again: look again, and put back what somebody took away.
     it->second.addresses.reset();
+    it->second.neighbours.reset();
     if (auto held = vpcs_.find(vpc); held != vpcs_.end()) held->second.applied.reset();
   }
   pass({vpc});

@@ -62,6 +62,7 @@ class Reconciler {
     std::optional<VpcPlan> applied;  // none: look
     Faults faults;
     std::vector<std::string> warnings;
+    std::vector<std::string> links;  // as planned last
   };
   // What was read from the overlay's namespace in this pass.
   struct Look {

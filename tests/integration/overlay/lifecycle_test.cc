@@ -179,8 +179,8 @@ TEST_F(LifecycleTest, TenThousandEndpointsElsewhere) {
       "10000 endpoints elsewhere: forwarding %.3f s, bind with neighbours %.3f s, "
       "one more %.3f s\n",
       filled, bound, added);
-  EXPECT_LT(filled, 10);
-  EXPECT_LT(bound, 10);
+  EXPECT_LT(filled, 30);  // room for sanitizers on a busy machine
+  EXPECT_LT(bound, 30);
   UniqueFd inside = hosts_.a->overlay_namespace();
   auto net = std::move(*hosts_.a->namespaces().connect(inside.get()));
   EXPECT_GE(net->fdb()->size(), 20004U);
