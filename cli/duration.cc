@@ -9,7 +9,7 @@
 namespace qmasq::cli {
 
 Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
-  constexpr std::int64_t kMost = 24LL * 3600 * 1000;
+  constexpr std::int64_t kMost = 86'400'000;
   auto wrong = [&] {
     return fail(
         Code::kInvalidArgument,
@@ -36,9 +36,9 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
     } else if (rest.substr(0, 1) == "s") {
       unit = 1000;
     } else if (rest.substr(0, 1) == "m") {
-      unit = 60 * 1000;
+      unit = 60'000;
     } else if (rest.substr(0, 1) == "h") {
-      unit = 3600 * 1000;
+      unit = 3'600'000;
     } else {
       return wrong();
     }

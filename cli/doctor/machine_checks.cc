@@ -124,10 +124,12 @@ bool has_crc32(const std::string& root) {
 // Addresses of the RoCE v2 entries that routers carry: what peers can send to.
 std::vector<std::string> roce_v2_addresses(const std::string& port) {
   std::vector<std::string> out;
-  for (const std::string& index : entries(port + "/gid_attrs/types")) {
+  const std::string types = port + "/gid_attrs/types/";
+  const std::string gids = port + "/gids/";
+  for (const std::string& index : entries(types)) {
     // An index without an entry answers the read with EINVAL.
-    if (read(port + "/gid_attrs/types/" + index) != "RoCE v2") continue;
-    auto gid = parse_gid(read(port + "/gids/" + index));
+    if (read(fmt::format("{}{}", types, index)) != "RoCE v2") continue;
+    auto gid = parse_gid(read(fmt::format("{}{}", gids, index)));
     if (!gid || gid->is_zero() || gid->address().is_link_local()) continue;
     out.push_back(to_string(gid->address()));
   }
