@@ -22,7 +22,7 @@ using uverbs::Handler;
 constexpr std::size_t kMostPending = 4096;
 
 // The call's arguments, copied; to be read, not executed.
-uverbs::ErrnoOr<uverbs::CallBuilder> copy_call(const Trap& trap, const uverbs::Call& call,
+uverbs::ErrnoOr<uverbs::CallBuilder> copy_call(Trap& trap, const uverbs::Call& call,
                                                const uverbs::Verb& verb) {
   auto builder = uverbs::CallBuilder::from_call(call, verb);
   if (!builder) return builder;

@@ -83,6 +83,12 @@ ErrnoOr<std::shared_ptr<Context>> ContextTable::find(pid_t tid, int fd) {
   std::lock_guard lock(mutex_);
   if (auto hint = hints_.find(key); hint != hints_.end()) {
     // A closed context may still be in use by another thread; it is not in the table then.
+    //
+    // The comparison is made each time, although it is a fifth of what a connect costs the agent. A
+    // tenant could gain nothing by an old hint: it leads to a context of its own attachment. But
+    // an honest program could lose: dup2(), or close() and a descriptor that comes through a
+    // socket, put another context at the number without the agent's seeing it, and the verb would
+    // go to the wrong one. And it spares asking whether the task is alive (Trap::prove).
     if (auto context = hint->second.lock()) {
       auto order = tasks_.compare(context->file->descriptor(), tid, fd);
       if (!order) return tl::unexpected(order.error());

@@ -76,16 +76,6 @@ ErrnoOr<std::shared_ptr<Context>> Dispatcher::context_of(Trap& trap, int fd) {
 
 Answer Dispatcher::serve_ioctl(Trap& trap) {
   trap.row = InterceptMetrics::row(OtherCall::kUndecodable);
-  const int fd = descriptor_of(trap.call.args[0]);
-  auto context = context_of(trap, fd);
-  if (!context) {
-    if (context.error() == ESRCH) return Answer::gone();
-    if (context.error() != ENOENT) return Answer::fails(context.error());
-    trap.row = InterceptMetrics::row(OtherCall::kForeign);
-    return trap.refuse(to_string(OtherCall::kForeign), EOPNOTSUPP,
-                       "a verbs device that was not opened by this program's own endpoint");
-  }
-
   // Header and attributes in one read in nearly all cases: the largest common call has 14
   // attributes. libibverbs has the arguments of a verb in the frames right above its header, so
   // they often come with it. The read must not touch a page that the call itself does not reach.
@@ -95,9 +85,21 @@ Answer Dispatcher::serve_ioctl(Trap& trap) {
   const std::uint64_t to_page_end = kPageSize - address % kPageSize;
   std::size_t have = std::max(
       uverbs::kHeaderSize, static_cast<std::size_t>(std::min<std::uint64_t>(kUsual, to_page_end)));
-  if (int err = trap.read(address, std::span(bytes).first(have)); err != 0) {
-    return err == ESRCH ? Answer::gone() : Answer::fails(err);
+  const int unread = trap.read(address, std::span(bytes).first(have));
+
+  // After the read, since the look at the descriptor tells of the task as well (Trap::prove); its
+  // errors come first, as in the kernel.
+  auto context = context_of(trap, descriptor_of(trap.call.args[0]));
+  if (!context) {
+    if (context.error() == ESRCH) return Answer::gone();
+    if (context.error() != ENOENT) return Answer::fails(context.error());
+    trap.row = InterceptMetrics::row(OtherCall::kForeign);
+    return trap.refuse(to_string(OtherCall::kForeign), EOPNOTSUPP,
+                       "a verbs device that was not opened by this program's own endpoint");
   }
+  if (unread != 0) return unread == ESRCH ? Answer::gone() : Answer::fails(unread);
+  trap.prove();
+
   auto header = uverbs::decode_header(std::span(bytes).first(have));
   if (!header) return Answer::fails(header.error());
   if (header->length > have) {

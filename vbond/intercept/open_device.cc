@@ -30,7 +30,7 @@ struct OpenArguments {
   bool sound = true;
 };
 
-OpenArguments arguments_of(const Trap& trap) {
+OpenArguments arguments_of(Trap& trap) {
   const auto& args = trap.call.args;
   OpenArguments out;
   switch (trap.call.nr) {

@@ -10,7 +10,7 @@
 
 namespace qmasq::vbond {
 
-int Trap::fetch(std::span<const TenantMemory::In> pieces) const {
+int Trap::fetch(std::span<const TenantMemory::In> pieces) {
   std::array<TenantMemory::In, TenantMemory::kMaxPieces> missing;
   std::size_t used = 0;
   for (const TenantMemory::In& piece : pieces) {

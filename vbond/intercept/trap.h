@@ -57,12 +57,18 @@ class Trap {
 
   // The task that was read from is the one that called. After reading and before acting on it,
   // and before writing: ids of tasks are used again.
-  [[nodiscard]] bool alive() const { return attachment.port().alive(call.id); }
+  [[nodiscard]] bool alive() const { return proved_ || attachment.port().alive(call.id); }
+  // What was read so far needs no alive() any more: after the reading, the task with that id was
+  // seen to have this attachment's own context open. If the caller is dead and its id used again,
+  // then by a process that the program gave its context to: whose words are executed is the
+  // program's doing, and nothing goes back, since write() asks for itself. The next read() ends it.
+  void prove() { proved_ = true; }
   [[nodiscard]] pid_t tid() const { return call.tid; }
-  [[nodiscard]] int read(std::span<const TenantMemory::In> pieces) const {
+  [[nodiscard]] int read(std::span<const TenantMemory::In> pieces) {
+    proved_ = false;
     return services.parts.memory.read(call.tid, pieces);
   }
-  [[nodiscard]] int read(std::uint64_t address, std::span<std::byte> bytes) const {
+  [[nodiscard]] int read(std::uint64_t address, std::span<std::byte> bytes) {
     TenantMemory::In piece{address, bytes};
     return read(std::span(&piece, 1));
   }
@@ -73,10 +79,10 @@ class Trap {
   }
   // As read(), but what was kept is not read again: a call's arguments usually lie right behind its
   // header, so that one copy has it all. What is judged is the copy that is executed either way.
-  [[nodiscard]] int fetch(std::span<const TenantMemory::In> pieces) const;
+  [[nodiscard]] int fetch(std::span<const TenantMemory::In> pieces);
   // ENOENT when the task is gone.
   [[nodiscard]] int write(std::span<const TenantMemory::Out> pieces) const {
-    if (!alive()) return ENOENT;
+    if (!attachment.port().alive(call.id)) return ENOENT;  // proofs get old
     return services.parts.memory.write(call.tid, pieces);
   }
 
@@ -84,6 +90,7 @@ class Trap {
   [[nodiscard]] Answer refuse(std::string_view verb, int err, std::string reason) const;
 
  private:
+  bool proved_ = false;
   std::uint64_t kept_address_ = 0;
   std::span<const std::byte> kept_;
 };

@@ -55,15 +55,19 @@ CallBuilder CallBuilder::invoke_write(std::uint32_t write_cmd, std::uint32_t dri
 }
 
 ErrnoOr<CallBuilder> CallBuilder::from_call(const Call& call, const Verb& verb) {
-  if (const int err = check_attrs(call, verb, UnknownAttrs::kDrop); err != 0) {
-    return tl::unexpected(err);
-  }
+  // One object and one return: it is built where the caller has it, not copied there.
   ErrnoOr<CallBuilder> built(tl::in_place, call.object_id(), call.method_id(), call.driver_id());
+  if (const int err = built->take_over(call, verb); err != 0) built = tl::unexpected(err);
+  return built;
+}
+
+int CallBuilder::take_over(const Call& call, const Verb& verb) {
+  if (const int err = check_attrs(call, verb, UnknownAttrs::kDrop); err != 0) return err;
   for (std::size_t i = 0; i < call.num_attrs(); ++i) {
     const Attr attr = call.attr(i);
     const AttrSpec* spec = find_spec(verb, attr.id);
     if (spec == nullptr) continue;
-    if (spec->kind == Kind::kFdNew) return tl::unexpected(EOPNOTSUPP);
+    if (spec->kind == Kind::kFdNew) return EOPNOTSUPP;
     Slot slot;
     slot.id = attr.id;
     slot.kind = spec->kind;
@@ -75,20 +79,16 @@ ErrnoOr<CallBuilder> CallBuilder::from_call(const Call& call, const Verb& verb) 
     if (!in_header(slot)) {
       slot.tenant_address = attr.data;
       slot.copy_in = spec->kind != Kind::kPtrOut;
-      if (const int err = built->reserve(attr.len, slot.offset); err != 0) {
-        return tl::unexpected(err);
-      }
+      if (const int err = reserve(attr.len, slot.offset); err != 0) return err;
       slot.written = attr.len;
     } else if (is_fd(spec->kind)) {
       slot.fd_pending = true;
     } else if (spec->kind == Kind::kIdrNew) {
       data = 0;
     }
-    if (const int err = built->add_slot(slot, attr.elem_id, data); err != 0) {
-      return tl::unexpected(err);
-    }
+    if (const int err = add_slot(slot, attr.elem_id, data); err != 0) return err;
   }
-  return built;
+  return 0;
 }
 
 int CallBuilder::add_in(std::uint16_t id, std::span<const std::byte> payload) {

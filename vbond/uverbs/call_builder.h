@@ -116,6 +116,8 @@ class CallBuilder {
     std::uint64_t tenant_address = 0;
   };
 
+  // from_call() on a fresh one: 0 or an errno.
+  [[nodiscard]] int take_over(const Call& call, const Verb& verb);
   [[nodiscard]] int add_slot(const Slot& slot, std::uint8_t elem_id, std::uint64_t data);
   [[nodiscard]] int reserve(std::size_t size, std::uint32_t& offset);
   [[nodiscard]] std::byte* arena();
