@@ -29,6 +29,31 @@ TEST(EventLog, KeepsTheNewestAndShowsTheGap) {
   EXPECT_EQ(log.newest_sequence(), 5U);
 }
 
+TEST(EventLog, PutsASourceIntoWordsWhenItIsRead) {
+  struct Source final : EventSource {
+    explicit Source(int* renders_in) : renders(renders_in) {}
+    [[nodiscard]] EventType type() const override { return EventType::kRefused; }  // not logged
+    [[nodiscard]] Event render() const override {
+      ++*renders;
+      return refused("in words");
+    }
+    int* renders;
+  };
+  SystemClock clock;
+  EventLog log(clock, 2);
+  int renders = 0;
+  log.record(std::make_shared<const Source>(&renders));
+  log.record(refused("at once"));
+  EXPECT_EQ(renders, 0);
+  auto events = log.read(0, 10, milliseconds(0));
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_EQ(renders, 1);
+  EXPECT_EQ(events[0].sequence, 1U);
+  EXPECT_EQ(events[0].reason, "in words");
+  EXPECT_GT(events[0].time.time_since_epoch().count(), 0);
+  EXPECT_EQ(events[1].sequence, 2U);
+}
+
 TEST(EventLog, ReadsOnFromASequence) {
   SystemClock clock;
   EventLog log(clock, 10);
