@@ -48,6 +48,12 @@ class Identity(labtest.LabTest):
             self.assertNotIn(mark, text)
         self.assertNotIn("192.168.77.", text)
 
+    def test_rdma_netlink_is_closed_to_tenants(self):
+        script = "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 20)"
+        self.assertEqual(self.lab.exec("hostA", ["/usr/bin/python3", "-c", script]).code, 0)
+        result = self.tenants.run("blue/a", ["/usr/bin/python3", "-c", script])
+        self.assertIn("Protocol not supported", result.err)
+
     def test_two_endpoints_of_one_address_have_their_own_macs(self):
         blue = self.probe("blue/a", "identity")["query_gid"][0]
         red = self.probe("red/a", "identity")["query_gid"][0]

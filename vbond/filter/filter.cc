@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -71,6 +73,18 @@ void trap_open_for_writing(Program& program, std::uint32_t nr, unsigned flags) {
   program.give(SECCOMP_RET_USER_NOTIF);
 }
 
+// RDMA netlink tells node GUIDs, which hold the NIC's MAC. libibverbs then reads sysfs instead,
+// where the endpoint's own are staged.
+void refuse_rdma_netlink(Program& program) {
+  program.unless(BPF_JEQ, SYS_socket, 6);
+  program.load(low_half(0));
+  program.unless(BPF_JEQ, AF_NETLINK, 3);
+  program.load(low_half(2));
+  program.unless(BPF_JEQ, NETLINK_RDMA, 1);
+  program.give(SECCOMP_RET_ERRNO | EPROTONOSUPPORT);
+  program.give(SECCOMP_RET_ALLOW);
+}
+
 }  // namespace
 
 std::vector<sock_filter> build_filter(const FilterOptions& options) {
@@ -106,6 +120,7 @@ std::vector<sock_filter> build_filter(const FilterOptions& options) {
   trap_always(program, SYS_creat);
 #endif
   trap_always(program, SYS_openat2);  // its flags are in memory
+  refuse_rdma_netlink(program);
   program.give(SECCOMP_RET_ALLOW);
   return program.take();
 }

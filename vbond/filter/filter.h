@@ -14,8 +14,10 @@
 //   openat, open with a write access mode, creat,  to the agent (libibverbs opens O_RDWR; a verbs
 //   openat2                                        device opened read-only takes no write(), and
 //                                                  its ioctls are seen anyway)
-//   ioctl(any, RDMA_VERBS_IOCTL)                   to the agent; compared on 32 bits, like the
-//   kernel write(reserved descriptor)                     to the agent, unless trap_write is false
+//   ioctl(any, RDMA_VERBS_IOCTL)                   to the agent; compared on 32 bits, as the
+//                                                  kernel does
+//   write(reserved descriptor)                     to the agent, unless trap_write is false
+//   socket(AF_NETLINK, any, NETLINK_RDMA)          EPROTONOSUPPORT
 //   everything else                                runs
 //
 // The filter is no wall by itself: it stands on nodes that are masked in the tenant's mount
