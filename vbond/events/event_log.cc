@@ -68,8 +68,8 @@ void EventLog::record(Event event) {
 }
 
 void EventLog::record(std::shared_ptr<const EventSource> event) {
-  // Refusals and opens are the tenant's to cause at will: the log gets them at debug level, the ring
-  // and the metrics always.
+  // Refusals and opens are the tenant's to cause at will: the log gets them at debug level, the
+  // ring and the metrics always.
   const EventType type = event->type();
   const bool at_will = type == EventType::kRefused || type == EventType::kContextOpened ||
                        type == EventType::kContextClosed;
