@@ -62,7 +62,10 @@ Status try_bind(const Target& target, std::string_view text) {
     std::memcpy(&storage, &v6, size);
   }
   UniqueFd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return fail_errno(errno, fmt::format("cannot listen on {}", text));
+  if (!fd.valid()) {
+    int err = errno;
+    return fail_errno(err, fmt::format("cannot listen on {}", text));
+  }
   int on = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0 ||

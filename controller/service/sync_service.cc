@@ -139,18 +139,22 @@ Result<HostUid> join_host(Store& store, const v1::Hello& hello) {
     return fail(Code::kInvalidArgument, "a version text is too long", "hello.agent_version");
   }
   HostUid uid;
-  // A write even when nothing changes: it waits for the commits before it, so that the hub has
-  // heard of the host when the stream is attached.
+  // Most agents that connect are known and have not changed: they must get in on a full disk, too.
+  auto known = store.read([&](ReadView& view) -> Status {
+    QMASQ_ASSIGN(HostPtr host, view.find_host(id));
+    uid = host && host->joined && host->agent_version == hello.agent_version() &&
+                  host->kernel_release == hello.kernel_release()
+              ? host->uid
+              : HostUid{};
+    return {};
+  });
+  QMASQ_TRY(known);
+  if (uid.value != 0) return uid;
   auto written = store.write([&](WriteView& view) -> Status {
     QMASQ_ASSIGN(HostPtr before, view.find_host(id));
     Host host;
     if (before) {
       host = *before;
-      if (host.joined && host.agent_version == hello.agent_version() &&
-          host.kernel_release == hello.kernel_release()) {
-        uid = host.uid;
-        return {};
-      }
     } else {
       host.id = id;
       QMASQ_ASSIGN(host.uid.value, view.new_uid());

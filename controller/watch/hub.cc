@@ -137,6 +137,8 @@ Session Hub::make_session(HostUid host, const v1::Hello& hello) {
 void Hub::attach(PeerId id, std::shared_ptr<SyncPeer> peer, HostUid host, const v1::Hello& hello) {
   auto value = world_.host(host);
   if (!value) {
+    // Deleted since its Hello, or just made and its commit is on the way: either way it tries
+    // again.
     peer->close(
         Error{Code::kUnavailable, "the host was deleted: connect again to join anew", 0, {}});
     return;

@@ -25,7 +25,8 @@ constexpr std::size_t kReaders = 4;
 
 Result<UniqueFd> lock_directory(const std::string& dir) {
   if (::mkdir(dir.c_str(), 0750) != 0 && errno != EEXIST) {
-    return fail_errno(errno, fmt::format("cannot make the data directory {}", dir));
+    int err = errno;
+    return fail_errno(err, fmt::format("cannot make the data directory {}", dir));
   }
   std::string path = dir + "/lock";
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
