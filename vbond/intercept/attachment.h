@@ -35,8 +35,8 @@ struct Services;
 // another would cost about as much as the whole trap.
 //
 // It starts with one receiver, the cheapest for a program that makes one call after the other
-// (with SYNC_WAKE_UP the answer needs no second CPU). The steward calls tend() every couple of
-// milliseconds while there is traffic, and adds a receiver, up to max_receivers, when none is free:
+// (with SYNC_WAKE_UP the answer needs no second CPU). The steward calls tend() every `stall`
+// while there is traffic, and adds a receiver, up to max_receivers, when none is free:
 // all serve a call that takes longer than `stall`, or calls queue up round after round. Receivers
 // that are not needed any more end by themselves. A tenant that stalls all of its receivers has
 // stalled itself.

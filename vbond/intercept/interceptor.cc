@@ -31,7 +31,7 @@ using std::chrono::milliseconds;
 using AttachmentPtr = std::shared_ptr<Attachment>;
 
 // Rounds without traffic after which the steward sleeps until the next trap.
-constexpr unsigned kQuietRounds = 100;
+constexpr unsigned kQuietRounds = 20;
 constexpr int kMostHangUps = 32;
 
 }  // namespace

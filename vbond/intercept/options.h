@@ -24,8 +24,8 @@ struct InterceptOptions {
   std::size_t max_contexts = 1024;
   // Threads that serve one attachment. It starts with one; see attachment.h for how it grows.
   std::size_t max_receivers = 8;
-  // A call that takes longer gets company.
-  std::chrono::milliseconds stall{2};
+  // A call that takes longer gets company. Also how often the steward looks while there is traffic.
+  std::chrono::milliseconds stall{10};
   // How often contexts are checked for being held by a process still, see context_table.h.
   std::chrono::milliseconds holder_check{300};
 };
