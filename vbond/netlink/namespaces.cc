@@ -3,13 +3,16 @@
 #include <fcntl.h>
 #include <linux/nsfs.h>
 #include <sched.h>
+#include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -29,6 +32,16 @@ Status check_name(const std::string& name) {
   return {};
 }
 
+// Tenants have no CAP_NET_RAW; without this `ping` fails in their namespaces. Every group may use
+// ICMP echo sockets, which can do no more than that. A kernel without them just has no ping.
+void allow_ping() {
+  UniqueFd file(::open("/proc/sys/net/ipv4/ping_group_range", O_WRONLY | O_CLOEXEC));
+  constexpr std::string_view kEveryGroup = "0 2147483647";
+  if (file.valid() && ::write(file.get(), kEveryGroup.data(), kEveryGroup.size()) < 0) {
+    spdlog::debug("ping_group_range of a new network namespace cannot be set");
+  }
+}
+
 // In a new namespace of the calling thread: marks it, then pins it to the name.
 Result<UniqueFd> make_here(const std::string& path, const std::string& mark) {
   if (::unshare(CLONE_NEWNET) != 0) return fail_errno(errno, "make a network namespace");
@@ -39,6 +52,7 @@ Result<UniqueFd> make_here(const std::string& path, const std::string& mark) {
   for (SetLinkStep& step : encode(loopback, 1, 0)) {  // the first link of each namespace
     QMASQ_TRY(socket.run(std::move(step.message)));
   }
+  allow_ping();
   UniqueFd netns(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
   if (!netns.valid()) return fail_errno(errno, "open /proc/thread-self/ns/net");
   UniqueFd file(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444));
