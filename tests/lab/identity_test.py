@@ -60,12 +60,12 @@ class Identity(labtest.LabTest):
         self.assertNotEqual(blue, red)
 
     def test_added_address_appears_in_the_table(self):
-        self.tenants.must("endpoint", "update", "blue/a", "--address", "10.0.0.1",
+        self.tenants.must("endpoint", "update", "red/a", "--address", "10.0.0.1",
                           "--address", "10.0.0.9", "--wait")
-        answer = self.probe("blue/a", "identity")
+        answer = self.probe("red/a", "identity")
         self.assertTrue(answer["query_gid"][2].endswith("0a00:0009"), answer)
         self.assertTrue(answer["sysfs"]["gids"]["2"].endswith("0a00:0009"), answer)
-        self.assertEqual(self.probe("blue/b", "connect", "--gid", "10.0.0.9", "--qpn", "17")["RTR"], "0")
+        self.assertEqual(self.probe("red/b", "connect", "--gid", "10.0.0.9", "--qpn", "17")["RTR"], "0")
 
 
 if __name__ == "__main__":
