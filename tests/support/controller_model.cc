@@ -224,8 +224,9 @@ void apply_to(WorldState& state, std::map<std::uint64_t, std::uint64_t>& vpc_of_
         fmt::format("{} vni={} {}", vpc.name, vpc.vni.value, to_string(vpc.ranges.at(0)));
   }
   for (const auto& host : change.hosts) {
-    state.hosts[host.uid.value] = fmt::format("{} {} {}", host.name, to_string(host.underlay),
-                                              to_string(host.nics.at(0).primary_gid));
+    state.hosts[host.uid.value] =
+        fmt::format("{} {} {}", host.name, to_string(host.underlay),
+                    host.nics.empty() ? "no NIC" : to_string(host.nics[0].primary_gid));
   }
   for (const auto& endpoint : change.endpoints) {
     std::vector<std::string> addresses;

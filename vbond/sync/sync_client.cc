@@ -193,9 +193,8 @@ SyncClient::Ending SyncClient::follow_one_stream() {
                      status.error_code() == grpc::StatusCode::UNIMPLEMENTED ||
                      status.error_code() == grpc::StatusCode::PERMISSION_DENIED;
     if (status.error_code() == grpc::StatusCode::ABORTED) {
-      reason += fmt::format(
-          " (another agent runs under the name {}: each host needs its own --host-name)",
-          options_.identity.host);
+      reason += fmt::format("; every host needs a --host-name of its own, and two agents use {}",
+                            options_.identity.host);
     }
   }
   ending.reason = std::move(reason);

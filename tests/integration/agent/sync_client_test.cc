@@ -9,97 +9,16 @@
 #include <memory>
 #include <string>
 
-#include "common/metrics.h"
 #include "tests/integration/agent/fake_controller.h"
-#include "vbond/sync/metrics.h"
+#include "tests/integration/agent/follower_site.h"
 
 namespace qmasq::vbond {
 namespace {
 
 using std::chrono::milliseconds;
 using test::FakeController;
-using test::WorldState;
+using test::FollowerSite;
 using ::testing::HasSubstr;
-
-// One agent's worth of following: everything but the parts that act on the state.
-class Site final : public Follower {
- public:
-  Site(const std::string& socket, const std::string& host,
-       milliseconds welcome_timeout = milliseconds(10'000))
-      : client_(
-            {"unix:" + socket,
-             {host, "0.1.0", "6.1.0"},
-             {},
-             {milliseconds(10), milliseconds(50), milliseconds(200)},
-             welcome_timeout,
-             milliseconds(5'000)},
-            state_, *this, events_, sync_metrics_, [] { return 0.5; }, [this] { ++ticks_; }) {}
-
-  void welcomed(HostUid host) override {
-    std::lock_guard lock(mutex_);
-    host_ = host;
-  }
-  Status check(const Change&) override { return {}; }
-  void apply(const Change& change) override {
-    {
-      std::unique_lock lock(mutex_);
-      apply_to(world_, vpc_of_endpoint_, change);
-      ++applied_;
-      changed_.notify_all();
-      // A slow agent.
-      changed_.wait(lock, [this] { return !stalled_; });
-    }
-  }
-  void in_sync() override {
-    std::lock_guard lock(mutex_);
-    ++in_syncs_;
-    changed_.notify_all();
-  }
-  void stall(bool stalled) {
-    std::lock_guard lock(mutex_);
-    stalled_ = stalled;
-    changed_.notify_all();
-  }
-  template <typename Condition>
-  [[nodiscard]] bool wait(Condition&& condition) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(10), condition);
-  }
-  [[nodiscard]] bool wait_for(const WorldState& world) {
-    return wait([&] { return in_syncs_ > 0 && world_ == world; });
-  }
-  [[nodiscard]] std::string events() const {
-    std::string out;
-    for (const auto& event : events_.read(0, 1000, milliseconds(0)))
-      out += event.reason + "\n";
-    return out;
-  }
-  // Polls what has no notification of its own.
-  template <typename Condition>
-  [[nodiscard]] bool poll(Condition&& condition) {
-    for (int i = 0; i < 1000; ++i) {
-      if (condition()) return true;
-      std::this_thread::sleep_for(milliseconds(10));
-    }
-    return false;
-  }
-
-  SystemClock clock_;
-  EventLog events_{clock_, 1000};
-  std::unique_ptr<Metrics> metrics_ = *Metrics::create("test", "");
-  SyncMetrics sync_metrics_{metrics_->registry()};
-  SyncState state_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  WorldState world_;
-  std::map<std::uint64_t, std::uint64_t> vpc_of_endpoint_;
-  HostUid host_;
-  int applied_ = 0;
-  int in_syncs_ = 0;
-  bool stalled_ = false;
-  std::atomic<int> ticks_ = 0;
-  SyncClient client_;  // last: its threads use all of the above
-};
 
 class SyncClientTest : public ::testing::Test {
  protected:
@@ -139,7 +58,7 @@ class SyncClientTest : public ::testing::Test {
 
 TEST_F(SyncClientTest, FollowsAcknowledgesAndReports) {
   controller_->start();
-  Site site(socket_, "hosts/hostA");
+  FollowerSite site(socket_, "hosts/hostA");
   Nic nic;
   nic.device = "rxe0";
   site.client_.report_host({parse_ip("192.0.2.1").value(), {nic}});
@@ -163,7 +82,7 @@ TEST_F(SyncClientTest, FollowsAcknowledgesAndReports) {
 }
 
 TEST_F(SyncClientTest, WaitsForAControllerThatIsNotThereYet) {
-  Site site(socket_, "hosts/hostA");
+  FollowerSite site(socket_, "hosts/hostA");
   site.client_.start();
   ASSERT_TRUE(site.poll([&] { return !site.state_.status().last_error.empty(); }));
   EXPECT_FALSE(site.state_.in_sync());
@@ -174,8 +93,8 @@ TEST_F(SyncClientTest, WaitsForAControllerThatIsNotThereYet) {
 
 TEST_F(SyncClientTest, TakesUpWhereItWasAfterEachRestart) {
   controller_->start();
-  Site first(socket_, "hosts/hostA");
-  Site second(socket_, "hosts/hostB");
+  FollowerSite first(socket_, "hosts/hostA");
+  FollowerSite second(socket_, "hosts/hostB");
   first.client_.start();
   second.client_.start();
   for (std::uint64_t round = 0; round < 5; ++round) {
@@ -197,8 +116,8 @@ TEST_F(SyncClientTest, TakesUpWhereItWasAfterEachRestart) {
 
 TEST_F(SyncClientTest, ASlowAgentHoldsUpNobodyAndCatchesUp) {
   controller_->start();
-  Site fast(socket_, "hosts/hostA");
-  Site slow(socket_, "hosts/hostB");
+  FollowerSite fast(socket_, "hosts/hostA");
+  FollowerSite slow(socket_, "hosts/hostB");
   fast.client_.start();
   slow.client_.start();
   ASSERT_TRUE(fast.wait_for(controller_->state()));
@@ -217,7 +136,7 @@ TEST_F(SyncClientTest, ASlowAgentHoldsUpNobodyAndCatchesUp) {
 
 TEST_F(SyncClientTest, ReplacesAllWhenTheStoreIsAnother) {
   controller_->start();
-  Site site(socket_, "hosts/hostA");
+  FollowerSite site(socket_, "hosts/hostA");
   site.client_.start();
   ASSERT_TRUE(site.wait_for(controller_->state()));
   controller_->stop();
@@ -232,7 +151,7 @@ TEST_F(SyncClientTest, ReplacesAllWhenTheStoreIsAnother) {
 
 TEST_F(SyncClientTest, RejectsNonsenseAndKeepsWhatItHas) {
   controller_->start();
-  Site site(socket_, "hosts/hostA");
+  FollowerSite site(socket_, "hosts/hostA");
   site.client_.start();
   auto before = controller_->state();
   ASSERT_TRUE(site.wait_for(before));
@@ -253,7 +172,7 @@ TEST_F(SyncClientTest, RejectsNonsenseAndKeepsWhatItHas) {
 TEST_F(SyncClientTest, SaysLoudlyThatItsNameIsTaken) {
   controller_->refuse_streams(true);
   controller_->start();
-  Site site(socket_, "hosts/hostA");
+  FollowerSite site(socket_, "hosts/hostA");
   site.client_.start();
   ASSERT_TRUE(site.poll([&] { return site.events().find("--host-name") != std::string::npos; }));
   auto tries = controller_->heard("hosts/hostA").hellos.size();
@@ -265,7 +184,7 @@ TEST_F(SyncClientTest, SaysLoudlyThatItsNameIsTaken) {
 TEST_F(SyncClientTest, GivesUpOnAControllerThatDoesNotAnswer) {
   controller_->stay_silent(true);
   controller_->start();
-  Site site(socket_, "hosts/hostA", milliseconds(100));
+  FollowerSite site(socket_, "hosts/hostA", milliseconds(100));
   site.client_.start();
   ASSERT_TRUE(
       controller_->wait([](auto& heard) { return heard["hosts/hostA"].hellos.size() >= 3; }));
@@ -276,19 +195,19 @@ TEST_F(SyncClientTest, GivesUpOnAControllerThatDoesNotAnswer) {
 
 TEST_F(SyncClientTest, StopsWhateverItIsDoing) {
   {
-    Site site(socket_, "hosts/hostA");
+    FollowerSite site(socket_, "hosts/hostA");
     site.client_.start();
   }
   controller_->start();
   {
-    Site site(socket_, "hosts/hostA");
+    FollowerSite site(socket_, "hosts/hostA");
     site.client_.start();
     ASSERT_TRUE(site.wait_for(controller_->state()));
     site.client_.stop();
     site.client_.stop();
   }
   controller_->stay_silent(true);
-  Site site(socket_, "hosts/hostB");
+  FollowerSite site(socket_, "hosts/hostB");
   site.client_.start();
   ASSERT_TRUE(controller_->wait([](auto& heard) { return !heard["hosts/hostB"].hellos.empty(); }));
 }
