@@ -98,7 +98,9 @@ class Faults(labtest.LabTest):
                 (("endpoint", "create", "blue/x", "--host", "hostZ"), "hostZ"),
                 (("vpc", "get", "nowhere"), "nowhere"),
                 (("vpc", "delete", "blue"), "blue"),
-                (("conn", "list", "--endpoint", "blue/nobody"), "nobody")):
+                (("conn", "list", "--endpoint", "blue/nobody"), "nobody"),
+                (("events", "--endpoint", "nowhere/a"), "nowhere"),
+                (("conn", "list", "--endpoint", "blue/b"), "hostB")):
             with self.subTest(words=" ".join(words)):
                 result = self.tenants.qmasq(*words)
                 self.assertNotEqual(result.code, 0)
@@ -110,19 +112,28 @@ class Faults(labtest.LabTest):
         self.assertEqual(self.tenants.run("blue/a", ["/no/such/program"]).code, 127)
 
     def test_nic_disappears_and_comes_back(self):
+        """The kernel cannot take rxe away from open contexts: it waits for them to close."""
         held = self.tenants.spawn("blue/b", [labtest.PROBE, "connect", "--gid", "10.0.0.1",
-                                             "--qpn", "17", "--hold", "60"])
+                                             "--qpn", "17", "--hold", "120"])
         held.wait_for('"RTR":"0"')
+        removal = self.lab.spawn("hostB", ["rdma", "link", "delete", "rxe0"])
         try:
-            self.lab.check("hostB", ["rdma", "link", "delete", "rxe0"], timeout=30)
+            time.sleep(2)
+            self.assertTrue(self.lab.daemon_alive("hostB", "vbond"))
+            self.assertTrue(self.agent("hostB")["inSync"])
+            held.kill()
+            self.assertEqual(removal.wait(60).code, 0)
             self.eventually(
                 lambda: any(event["type"] == "nic-lost" for event in self.tenants.events("hostB")),
                 "event nic-lost")
-            self.assertTrue(self.lab.daemon_alive("hostB", "vbond"))
+            result = self.tenants.run("blue/b", ["true"])
+            self.assertEqual(result.code, 125)
+            self.assertIn("NIC", result.err)
         finally:
             held.kill()
+            removal.wait(60)
             self.lab.check("hostB", ["rdma", "link", "add", "rxe0", "type", "rxe", "netdev", "eth0"])
-        self.eventually(lambda: any(nic["device"] == "rxe0" for nic in self.agent("hostB").get("nics", [])),
+        self.eventually(lambda: any(nic.get("primaryGid") for nic in self.agent("hostB").get("nics", [])),
                         "the NIC is found again")
         self.eventually(lambda: self.probe("blue/b", "connect", "--gid", "10.0.0.1", "--qpn", "17")
                         .get("RTR") == "0", "connections are made again")

@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "common/resource_name.h"
 #include "common/version.h"
 #include "vbond/sync/outbox.h"
 
@@ -76,6 +77,18 @@ std::vector<v1::Connection> Standing::connections(const std::string& parent) {
     out.push_back(to_proto(connection));
   }
   return out;
+}
+
+Status Standing::check_known(const std::string& parent) {
+  if (parse_endpoint_name(parent)) {
+    auto endpoint = parts_.endpoints.find(parent);
+    if (!endpoint) return tl::unexpected(std::move(endpoint).error());
+    return {};
+  }
+  for (const EndpointPtr& endpoint : parts_.endpoints.list()) {
+    if (endpoint->vpc_name == parent) return {};
+  }
+  return fail(Code::kNotFound, "no endpoint of " + parent + " is on " + facts_.host);
 }
 
 v1::Connection to_proto(const Connection& connection) {

@@ -37,6 +37,7 @@ class Standing final : public AgentView {
 
   [[nodiscard]] v1::Agent describe() override;
   [[nodiscard]] std::vector<v1::Connection> connections(const std::string& parent) override;
+  [[nodiscard]] Status check_known(const std::string& parent) override;
 
  private:
   void add_endpoints(v1::Agent& out) const;

@@ -79,7 +79,7 @@ class Service final : public v1::AgentService::Service {
     for (auto& connection : view_.connections(request->parent())) {
       *response->add_connections() = std::move(connection);
     }
-    return grpc::Status::OK;
+    return answer_of_empty(response->connections().empty(), request->parent());
   }
 
   grpc::Status WatchEvents(grpc::ServerContext* context, const v1::WatchEventsRequest* request,
@@ -101,8 +101,10 @@ class Service final : public v1::AgentService::Service {
     for (std::size_t i = skip; i < past.size(); ++i) {
       if (!writer->Write(to_proto(past[i]))) return grpc::Status::OK;
     }
+    // One may wait for the first event of an endpoint to come.
+    if (!request->follow()) return answer_of_empty(past.empty(), request->parent());
     past.clear();
-    while (request->follow() && !stopping_ && !context->IsCancelled()) {
+    while (!stopping_ && !context->IsCancelled()) {
       for (const Event& event : events_.read(after, 256, kPatience)) {
         after = event.sequence;
         if (filter->matches(event) && !writer->Write(to_proto(event))) return grpc::Status::OK;
@@ -112,6 +114,13 @@ class Service final : public v1::AgentService::Service {
   }
 
  private:
+  // Nothing found is an error when nobody here has the name: it is misspelt, or on another host.
+  grpc::Status answer_of_empty(bool empty, const std::string& parent) {
+    if (!empty || parent.empty()) return grpc::Status::OK;
+    auto known = view_.check_known(parent);
+    return known ? grpc::Status::OK : to_grpc(known.error());
+  }
+
   // Counts one watcher for as long as it watches.
   class Seat {
    public:

@@ -31,9 +31,14 @@ class FakeView final : public AgentView {
     return out;
   }
   std::vector<v1::Connection> connections(const std::string& parent) override {
+    if (parent == "vpcs/quiet" || parent == "vpcs/unknown") return {};
     v1::Connection one;
     one.set_endpoint(parent);
     return {one};
+  }
+  Status check_known(const std::string& parent) override {
+    if (parent == "vpcs/unknown") return fail(Code::kNotFound, "nobody knows vpcs/unknown");
+    return {};
   }
 };
 
@@ -105,6 +110,26 @@ TEST_F(AgentServerTest, ListsConnectionsOfAParent) {
   auto status = stub()->ListConnections(&second, request, &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(status.error_message(), HasSubstr("parent"));
+}
+
+TEST_F(AgentServerTest, TellsAnUnknownNameFromOneWithNothingToShow) {
+  auto server = AgentServer::start(socket_, view_, events_);
+  ASSERT_TRUE(server) << server.error().message;
+  for (auto [parent, code] : {std::pair("vpcs/quiet", grpc::StatusCode::OK),
+                              std::pair("vpcs/unknown", grpc::StatusCode::NOT_FOUND)}) {
+    grpc::ClientContext list_context;
+    v1::ListConnectionsRequest list;
+    list.set_parent(parent);
+    v1::ListConnectionsResponse response;
+    EXPECT_EQ(stub()->ListConnections(&list_context, list, &response).error_code(), code);
+    grpc::ClientContext watch_context;
+    v1::WatchEventsRequest watch;
+    watch.set_parent(parent);
+    auto stream = stub()->WatchEvents(&watch_context, watch);
+    v1::Event event;
+    EXPECT_FALSE(stream->Read(&event));
+    EXPECT_EQ(stream->Finish().error_code(), code) << parent;
+  }
 }
 
 TEST_F(AgentServerTest, GivesTheNewestPastEvents) {
