@@ -45,7 +45,8 @@ class Dispatcher {
   [[nodiscard]] Answer serve(Trap& trap);
   [[nodiscard]] Answer serve_open(Trap& trap);
   [[nodiscard]] Answer open_device(Trap& trap, const std::string& node, std::uint64_t flags);
-  [[nodiscard]] Answer hand_over(Trap& trap, std::shared_ptr<Context> context, bool close_on_exec);
+  [[nodiscard]] Answer hand_over(Trap& trap, const std::shared_ptr<Context>& context,
+                                 bool close_on_exec);
   [[nodiscard]] Answer serve_ioctl(Trap& trap);
   [[nodiscard]] Answer serve_write(Trap& trap);
   [[nodiscard]] Answer ring(Trap& trap, Context& context);

@@ -171,10 +171,11 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
   auto context =
       std::make_shared<Context>(std::move(info), std::move(*file), is_software(nic->driver),
                                 driver_id_of(nic->driver), TaskInspector::Holder{*pid, *number});
-  return hand_over(trap, std::move(context), (flags & O_CLOEXEC) != 0);
+  return hand_over(trap, context, (flags & O_CLOEXEC) != 0);
 }
 
-Answer Dispatcher::hand_over(Trap& trap, std::shared_ptr<Context> context, bool close_on_exec) {
+Answer Dispatcher::hand_over(Trap& trap, const std::shared_ptr<Context>& context,
+                             bool close_on_exec) {
   Attachment& attachment = trap.attachment;
   // In the table first: as soon as the tenant has the descriptor, any of its threads may use it.
   if (!attachment.contexts().add(context)) return Answer::fails(ENODEV, Outcome::kRefused);

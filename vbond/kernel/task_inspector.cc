@@ -174,7 +174,7 @@ ErrnoOr<int> ProcTasks::free_descriptor(pid_t tid, int first, int count) {
     if (fd >= first && fd - first < count) used.set(static_cast<std::size_t>(fd - first));
   });
   for (int i = 0; i < count; ++i) {
-    if (static_cast<rlim_t>(first + i) >= limit.rlim_cur) break;
+    if (static_cast<rlim_t>(first) + static_cast<rlim_t>(i) >= limit.rlim_cur) break;
     if (!used.test(static_cast<std::size_t>(i))) return first + i;
   }
   return tl::unexpected(EMFILE);
