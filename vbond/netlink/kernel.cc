@@ -34,7 +34,7 @@ class KernelNetlink final : public Netlink {
     MessageBuilder ask(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, ifinfomsg{});
     ask.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
     return dump<Link>(
-        std::move(ask), RTM_NEWLINK, kMaxInterfaces,
+        ask, RTM_NEWLINK, kMaxInterfaces,
         [](Bytes payload) -> Result<std::optional<Link>> { return parse_link(payload); });
   }
 
@@ -74,7 +74,7 @@ class KernelNetlink final : public Netlink {
 
  private:
   template <typename T, typename Parse>
-  Result<std::vector<T>> dump(MessageBuilder ask, std::uint16_t type, std::size_t limit,
+  Result<std::vector<T>> dump(const MessageBuilder& ask, std::uint16_t type, std::size_t limit,
                               Parse parse) {
     // EINTR: the table changed under the dump; what was read may be incomplete.
     for (int attempt = 0;; ++attempt) {
@@ -172,7 +172,7 @@ class KernelMonitor final : public Monitor {
 
   Result<bool> drain() override {
     bool changed = false;
-    std::vector<std::byte> buffer(64 * 1024);
+    std::vector<std::byte> buffer(std::size_t{64} * 1024);
     while (true) {
       ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
       if (got < 0 && errno == EINTR) continue;

@@ -28,7 +28,7 @@ class Socket {
                              const std::function<Status(const Message&)>& visit);
 
  private:
-  explicit Socket(UniqueFd fd) : fd_(std::move(fd)), buffer_(64 * 1024) {}
+  explicit Socket(UniqueFd fd) : fd_(std::move(fd)), buffer_(std::size_t{64} * 1024) {}
   [[nodiscard]] Status send(std::span<const std::byte> bytes);
   // The next datagram from the kernel; its messages point into buffer_.
   [[nodiscard]] Result<std::vector<Message>> receive();
