@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <fstream>
@@ -80,6 +81,10 @@ ControllerProcess::ControllerProcess() {
 
 ControllerProcess::~ControllerProcess() {
   end(SIGKILL);
+  // In sanitizer builds the program under test reports there, and a killed one has no exit code.
+  const std::string text = log();
+  const auto report = text.find("Sanitizer");
+  EXPECT_EQ(report, std::string::npos) << text.substr(std::min(report, text.size()), 4000);
 }
 
 std::string ControllerProcess::log() const {

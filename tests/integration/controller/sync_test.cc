@@ -28,7 +28,7 @@ class FakeAgent {
     hang_up();
     model.disconnect();
     in_sync_ = false;
-    context_ = Client::context(60);
+    context_ = Client::context(240);
     stream_ = client_.sync->Sync(context_.get());
     v1::SyncRequest request;
     *request.mutable_hello() = hello != nullptr ? *hello : model.hello(store_id, host_);
@@ -344,10 +344,10 @@ TEST_F(SyncTest, ASlowAgentDelaysNobodyAndCatchesUpInFewSteps) {
   v1::Endpoint last;
   ASSERT_TRUE(client_->create_endpoint("blue", "s", "slow", {}).ok());
   ASSERT_TRUE(client_->create_endpoint("blue", "q", "quick", {}, &last).ok());
-  constexpr int kMany = 3000;
+  constexpr int kMany = 1500;
   for (int i = 0; i < kMany; ++i) {
     ASSERT_TRUE(client_->create_endpoint("blue", "e" + std::to_string(i), "quick", {}, &last).ok());
-    if (i % 500 == 0) {
+    if (i % 300 == 0) {
       ASSERT_TRUE(quick.follow(last.revision()));
     }
   }
