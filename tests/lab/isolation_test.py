@@ -65,6 +65,7 @@ class Isolation(labtest.LabTest):
             self.assertNotEqual(result.code, 0, command)
 
     def test_overlay_keeps_tenants_apart_and_floods_nothing(self):
+        self.tenants.must("run", "--endpoint", "blue/b", "--", "true", host="hostB")  # binds it
         listener = self.tenants.capture("hostB", "udp port 4789")
         self.assertEqual(self.tenants.run("blue/a", ["ping", "-c", "2", "-W", "5", "10.0.0.2"]).code, 0)
         packets = listener.stop()
