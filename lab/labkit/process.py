@@ -76,4 +76,10 @@ class Process:
             until = time.monotonic() + grace
             while self.pid() is not None and time.monotonic() < until:
                 time.sleep(0.02)
+        self._reap()
         self._record.unlink(missing_ok=True)
+
+    def _reap(self):
+        """Takes the exit status of a child of ours, which stays a zombie until somebody does."""
+        if hasattr(self, "_child") and self.pid() is None:
+            self._child.wait()
