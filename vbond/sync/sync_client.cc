@@ -29,6 +29,8 @@ std::shared_ptr<grpc::Channel> make_channel(const std::string& target, milliseco
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // A host that does not answer at all: gRPC waits 20 s for a connection by itself.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, ms);
   arguments.SetMaxReceiveMessageSize(kLargestMessage);
   // Each attempt has a connection of its own: the backoff between attempts is ours.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -167,6 +168,20 @@ TEST_F(FleetTest, ASlowAgentHoldsUpNobody) {
   EXPECT_TRUE(all_have_all());
   slow.stall(false);
   EXPECT_TRUE(slow.wait([&] { return slow.world_.endpoints.size() == 34; }));
+}
+
+// Its kernel still answers, so only HTTP/2 pings tell.
+TEST_F(FleetTest, AControllerThatHangsIsNoticed) {
+  Client client(controller_);
+  ASSERT_TRUE(client.create_host("watcher").ok());
+  FollowerSite site(controller_.socket(), "hosts/watcher", std::chrono::milliseconds(10'000),
+                    std::chrono::milliseconds(1'500));
+  site.client_.start();
+  ASSERT_TRUE(site.poll([&] { return site.state_.in_sync(); }));
+  ASSERT_EQ(::kill(controller_.pid(), SIGSTOP), 0);
+  EXPECT_TRUE(site.poll([&] { return !site.state_.status().connected; }));
+  ASSERT_EQ(::kill(controller_.pid(), SIGCONT), 0);
+  EXPECT_TRUE(site.poll([&] { return site.state_.status().connected; }));
 }
 
 TEST_F(FleetTest, AnotherStoreReplacesEverything) {

@@ -21,7 +21,8 @@ namespace qmasq::test {
 class FollowerSite final : public vbond::Follower {
  public:
   FollowerSite(const std::string& socket, const std::string& host,
-               std::chrono::milliseconds welcome_timeout = std::chrono::milliseconds(10'000))
+               std::chrono::milliseconds welcome_timeout = std::chrono::milliseconds(10'000),
+               std::chrono::milliseconds keepalive = std::chrono::milliseconds(5'000))
       : client_(
             {"unix:" + socket,
              {host, "0.1.0", "6.1.0"},
@@ -29,7 +30,7 @@ class FollowerSite final : public vbond::Follower {
              {std::chrono::milliseconds(10), std::chrono::milliseconds(50),
               std::chrono::milliseconds(200)},
              welcome_timeout,
-             std::chrono::milliseconds(5'000)},
+             keepalive},
             state_, *this, events_, sync_metrics_, [] { return 0.5; }, [this] { ++ticks_; }) {}
 
   void welcomed(HostUid host) override {
