@@ -11,15 +11,22 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <system_error>
+#include <utility>
 
 #include "common/unique_fd.h"
 
 namespace qmasq::cli {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr const char* kCgroup = "/sys/fs/cgroup";
+constexpr const char* kVirtualDevices = "/sys/devices/virtual";
+constexpr const char* kVirtualNics = "/sys/devices/virtual/infiniband";
 constexpr unsigned long kInert = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
 // A copy of the mount at `path` with what is below it, attached nowhere yet. Invalid if there is
@@ -42,8 +49,53 @@ Status restrict_mount(const char* target, unsigned long flags) {
   return {};
 }
 
+std::vector<std::string> directories_in(const std::string& path) {
+  std::vector<std::string> out;
+  std::error_code error;
+  for (fs::directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {
+    std::error_code ignored;
+    if (at->symlink_status(ignored).type() == fs::file_type::directory) out.push_back(at->path());
+  }
+  return out;
+}
+
+// A software NIC that is made later, or made anew after `rdma link delete`, has its directory below
+// kVirtualNics, with the host's addresses in it and without a mount of ours. The directory above is
+// the kernel's to remove, too, and with it goes what was mounted there. So kVirtualDevices, which
+// stays, is covered by a directory that holds what is there now, and of the NICs those that
+// `mounts` hides something of.
+Status seal_virtual_devices(const std::vector<Mount>& mounts) {
+  auto is_covered = [&](const std::string& nic) {
+    return std::any_of(mounts.begin(), mounts.end(), [&](const Mount& mount) {
+      return mount.target == nic || mount.target.starts_with(nic + "/");
+    });
+  };
+  std::vector<std::pair<std::string, UniqueFd>> shown;
+  auto show = [&](const std::string& path) {
+    UniqueFd tree = copy_tree(path.c_str(), 0);
+    // Whatever went away meanwhile need not be shown.
+    if (tree.valid()) shown.emplace_back(path, std::move(tree));
+  };
+  for (const std::string& path : directories_in(kVirtualDevices)) {
+    if (path != kVirtualNics) show(path);
+  }
+  for (const std::string& nic : directories_in(kVirtualNics)) {
+    if (is_covered(nic)) show(nic);
+  }
+  if (::mount("tmpfs", kVirtualDevices, "tmpfs", kInert, "mode=755") != 0) {
+    return fail_errno(errno, fmt::format("cannot mount on {}", kVirtualDevices));
+  }
+  for (const auto& [path, tree] : shown) {
+    std::error_code error;
+    fs::create_directories(path, error);
+    if (error) return fail_errno(error.value(), path);
+    QMASQ_TRY(attach_tree(tree, path.c_str()));
+  }
+  return restrict_mount(kVirtualDevices, kInert | MS_RDONLY);
+}
+
 // The cgroup tree is no part of a new sysfs; runtimes read their limits there.
-Status replace_sysfs() {
+Status replace_sysfs(const std::vector<Mount>& mounts) {
   struct stat cgroup {};
   UniqueFd kept;
   if (::stat(kCgroup, &cgroup) == 0) kept = copy_tree(kCgroup, AT_RECURSIVE);
@@ -55,7 +107,8 @@ Status replace_sysfs() {
     QMASQ_TRY(restrict_mount(kCgroup, kInert | MS_RDONLY));
   }
   // Only this mount: the file system itself is the agent's too.
-  return restrict_mount("/sys", kInert | MS_RDONLY);
+  QMASQ_TRY(restrict_mount("/sys", kInert | MS_RDONLY));
+  return seal_virtual_devices(mounts);
 }
 
 Status bind(const Mount& mount, const UniqueFd& source) {
@@ -143,7 +196,7 @@ Status enter_mount_namespace(const std::vector<Mount>& mounts) {
     sources.push_back(copy_tree(mount.source.c_str(), 0));
     if (!sources.back().valid()) return fail_errno(errno, "cannot take a mount of " + mount.source);
   }
-  QMASQ_TRY(replace_sysfs());
+  QMASQ_TRY(replace_sysfs(all));
   for (std::size_t i = 0; i < all.size(); ++i)
     QMASQ_TRY(bind(all[i], sources[i]));
   return {};

@@ -31,7 +31,8 @@ struct MountEntry {
 
 // In this order:
 //   a mount namespace of its own, from which nothing spreads to the host
-//   a sysfs of the current network namespace on /sys, read-only, with the cgroup tree as it was
+//   a sysfs of the current network namespace on /sys, read-only, with the cgroup tree as it was;
+//     of software NICs it shows those that `mounts` covers, and none that comes later
 //   `mounts`; the source is looked up before /sys is replaced
 //   every other devtmpfs (of a chroot, say): its RDMA nodes made unusable too
 // REQUIRES: already in the endpoint's network namespace, CAP_SYS_ADMIN. On failure the process is

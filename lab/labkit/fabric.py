@@ -51,12 +51,16 @@ def start(lab, say):
 
 
 def wait_in_sync(lab, timeout=SYNC_SECONDS):
-    """Waits until the controller says that every host of the lab is in sync."""
+    """Waits until the controller and the agents themselves say that every host is in sync.
+
+    Each may be behind the other: a controller takes a moment to notice that an agent was killed.
+    """
     until = time.monotonic() + timeout
     wanted = {host.name for host in lab.hosts}
     while True:
         result = lab.exec(lab.hosts[0].name, [BIN / "qmasq", "host", "list", "-o", "json"])
         missing = wanted - _in_sync(result.out) if result.code == 0 else wanted
+        missing = missing or {name for name in wanted if not _agent_in_sync(lab, name)}
         if not missing:
             return
         for host in lab.hosts:
@@ -71,6 +75,11 @@ def wait_in_sync(lab, timeout=SYNC_SECONDS):
                 f"{result.out}{result.err}\n{logs}"
             )
         time.sleep(0.2)
+
+
+def _agent_in_sync(lab, name):
+    result = lab.exec(name, [BIN / "qmasq", "agent", "-o", "json"])
+    return result.code == 0 and json.loads(result.out).get("inSync", False)
 
 
 def _in_sync(text):

@@ -67,6 +67,36 @@ class Identity(labtest.LabTest):
         self.assertTrue(answer["sysfs"]["gids"]["2"].endswith("0a00:0009"), answer)
         self.assertEqual(self.probe("red/b", "connect", "--gid", "10.0.0.9", "--qpn", "17")["RTR"], "0")
 
+    def test_nics_that_come_later_are_not_seen(self):
+        """Neither one that is not the agent's, nor its own after the kernel made it anew."""
+        host = "hostA"
+        look = ("cd /sys/class/infiniband; ls; (grep -rs . */ports/*/gids */node_guid; "
+                "find /sys/devices -path '*/infiniband/*/gids/*' -exec grep -Hs . {} +) "
+                "| grep -v ':0000:0000:0000:0000:0000:0000:0000:0000'; true")
+        watcher = self.tenants.spawn("blue/a", [
+            "sh", "-c", f"echo ready; until test -e /run/look; do sleep 0.2; done; {look}; echo seen"])
+        watcher.wait_for("ready")
+        try:
+            self.lab.check(host, ["sh", "-ec", "ip link add later type dummy; ip link set later up; "
+                                  "ip addr add 198.51.100.7/24 dev later; "
+                                  "rdma link add rxe7 type rxe netdev later; rdma link delete rxe0; "
+                                  "rdma link add rxe0 type rxe netdev eth0"])
+            marks = self.physical_marks(host) + ["c633:6407"]
+            native = self.lab.exec(host, ["sh", "-c", look]).out
+            self.assertIn("c633:6407", native)
+            self.lab.check(host, ["touch", "/run/look"])
+            watcher.wait_for("seen")
+            self.eventually(lambda: any(nic.get("primaryGid") for nic in self.agent(host)["nics"]),
+                            "the agent has the new NIC")
+            fresh = self.tenants.run("blue/a", ["sh", "-c", look])
+        finally:
+            self.lab.check(host, ["sh", "-c", "rdma link delete rxe7; ip link delete later; rm -f /run/look"])
+            result = watcher.stop()
+        for text in (result.out + result.err, fresh.out + fresh.err):
+            for mark in marks:
+                self.assertNotIn(mark, text)
+        self.assertIn("0a00:0001", fresh.out)
+
 
 if __name__ == "__main__":
     labtest.main()

@@ -17,12 +17,11 @@ namespace fs = std::filesystem;
 
 constexpr const char* kRoceV2 = "RoCE v2\n";
 constexpr const char* kScratch = ".new";
+constexpr const char* kHidden = ".hidden";
 
 Status check_device(const std::string& device) {
-  if (!device.empty() && device != "." && device != ".." && device != kScratch &&
-      device.find('/') == std::string::npos) {
-    return {};
-  }
+  // With a dot in front: directories, and names of our own.
+  if (!device.empty() && device[0] != '.' && device.find('/') == std::string::npos) return {};
   return fail(Code::kInvalidArgument, fmt::format("'{:.64}' is not a device name", device));
 }
 
@@ -37,6 +36,36 @@ Status remove_tree(const std::string& path) {
   fs::remove_all(path, error);
   if (error) return fail_errno(error.value(), path);
   return {};
+}
+
+// What hides the host's addresses in one device of sysfs, and shows the endpoint's.
+void add_mounts(const std::string& home, const std::string& name, const fs::path& device,
+                const std::vector<StagedNic>& nics, std::vector<StagedMount>& out) {
+  std::string hidden = home + "/" + kHidden;
+  std::string staged = home + "/" + name;
+  std::error_code error;
+  auto managed = [&](const std::string& port) {
+    return std::any_of(nics.begin(), nics.end(), [&](const StagedNic& nic) {
+      return nic.device == name && (port.empty() || std::to_string(nic.port) == port);
+    });
+  };
+  if (!managed("")) {
+    out.push_back({hidden, device});
+    return;
+  }
+  for (const std::string part : {"node_guid", "sys_image_guid"}) {
+    if (fs::exists(device / part, error)) out.push_back({staged + "/" + part, device / part});
+  }
+  auto ports = names_in(device / "ports");
+  if (!ports) return;
+  for (const std::string& port : *ports) {
+    for (const std::string part : {"gids", "gid_attrs"}) {
+      fs::path target = device / "ports" / port / part;
+      if (!fs::exists(target, error)) continue;
+      std::string source = staged + "/ports/" + port + "/" + part;
+      out.push_back({managed(port) ? source : hidden, target});
+    }
+  }
 }
 
 }  // namespace
@@ -57,6 +86,7 @@ Status GidStaging::stage(const StagedEndpoint& endpoint, const std::vector<Stage
   std::string guid = guid_text(endpoint.guid);
 
   QMASQ_TRY(make_directories(scratch));
+  QMASQ_TRY(make_directories(base + "/" + kHidden));
   for (const StagedNic& nic : nics) {
     QMASQ_TRY(check_device(nic.device));
     std::string device = base + "/" + nic.device;
@@ -80,17 +110,14 @@ std::vector<StagedMount> GidStaging::mounts(EndpointUid endpoint,
                                             const std::vector<StagedNic>& nics) const {
   std::lock_guard lock(mutex_);
   std::vector<StagedMount> out;
-  for (const StagedNic& nic : nics) {
+  std::string all = roots_.sysfs + "/class/infiniband";
+  auto names = names_in(all);
+  if (!names) return out;
+  for (const std::string& name : *names) {
     std::error_code error;
-    fs::path device = fs::canonical(roots_.sysfs + "/class/infiniband/" + nic.device, error);
-    if (error || !check_device(nic.device)) continue;
-    std::string source = home(endpoint) + "/" + nic.device + "/";
-    std::string port = "ports/" + std::to_string(nic.port);
-    for (const std::string& part : {std::string("node_guid"), std::string("sys_image_guid"),
-                                    port + "/gids", port + "/gid_attrs"}) {
-      std::string target = device / part;
-      if (fs::exists(target, error)) out.push_back({source + part, target});
-    }
+    fs::path device = fs::canonical(all + "/" + name, error);
+    if (error || !check_device(name)) continue;
+    add_mounts(home(endpoint), name, device, nics, out);
   }
   return out;
 }

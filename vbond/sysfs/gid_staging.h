@@ -25,6 +25,9 @@
 // file for each entry the NIC could hold, and answers EINVAL to a read of types/ and ndevs/ of an
 // empty one. No plain file does that, and an empty one would be taken for an entry of an unknown
 // type, so there are none.
+//
+// What qmasq does not manage shows nothing: a device that is not among the NICs, and other ports of
+// one that is, have <staging>/<endpoint uid>/.hidden, an empty directory, over theirs.
 namespace qmasq::vbond {
 
 struct StagedNic {
@@ -72,7 +75,8 @@ class GidStaging {
   [[nodiscard]] Status stage(const StagedEndpoint& endpoint, const std::vector<StagedNic>& nics);
 
   // What to mount for a program of the endpoint, in order. Call after stage(). A NIC that is not in
-  // sysfs (any more) is left out.
+  // sysfs (any more) is left out. Every device that is in sysfs now is the target of some mount, or
+  // has one below it.
   [[nodiscard]] std::vector<StagedMount> mounts(EndpointUid endpoint,
                                                 const std::vector<StagedNic>& nics) const;
 

@@ -31,7 +31,7 @@ void make_sysfs(const std::string& root, const std::string& device) {
 
 }  // namespace
 
-AgentSite::AgentSite(std::string host, std::string controller, const std::string& address) {
+AgentSite::AgentSite(const std::string& host, std::string controller, const std::string& address) {
   options.host = "hosts/" + host;
   options.controller = std::move(controller);
   options.underlay_address = *parse_ip(address);

@@ -21,7 +21,7 @@ namespace qmasq::test {
 class AgentSite {
  public:
   // `controller`: as --controller. `address`: of the underlay, and of the NIC rxe0.
-  AgentSite(std::string host, std::string controller, const std::string& address);
+  AgentSite(const std::string& host, std::string controller, const std::string& address);
   ~AgentSite();
 
   // Error texts end the test that asked.

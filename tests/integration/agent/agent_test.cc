@@ -14,7 +14,6 @@
 namespace qmasq::test {
 namespace {
 
-using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using vbond::AttachClient;

@@ -6,7 +6,7 @@
 #include "tests/lab/probe/probe.h"
 
 int main(int argc, char** argv) {
-  using namespace qmasq;
+  namespace probe = qmasq::probe;
   CLI::App app{"A tenant program for the lab: does on purpose what ordinary programs do not"};
   app.require_subcommand(1);
   std::string device = "rxe0";

@@ -15,7 +15,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-CommandLine parse(std::vector<std::string> words) {
+CommandLine parse(const std::vector<std::string>& words) {
   std::vector<const char*> argv{"qmasq-vbond"};
   for (const auto& word : words)
     argv.push_back(word.c_str());
@@ -23,7 +23,7 @@ CommandLine parse(std::vector<std::string> words) {
 }
 
 // With all that is required, and more.
-CommandLine parse_with(std::vector<std::string> more) {
+CommandLine parse_with(const std::vector<std::string>& more) {
   std::vector<std::string> words{"--host-name",       "hostA", "--controller", "192.0.2.1:7443",
                                  "--underlay-device", "eth0"};
   words.insert(words.end(), more.begin(), more.end());

@@ -17,6 +17,7 @@ namespace qmasq::vbond {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 
 std::string read(const std::string& path) {
@@ -66,6 +67,7 @@ class GidStagingTest : public ::testing::Test {
     endpoint_.interface = "blue0";
   }
   std::string staged(const std::string& path) { return root_.path() + "/run/7/rxe0/" + path; }
+  std::string hidden() { return root_.path() + "/run/7/.hidden"; }
   std::string target(const std::string& path) {
     return fs::canonical(root_.path()).string() + "/sys/devices/virtual/infiniband/rxe0/" + path;
   }
@@ -121,12 +123,23 @@ TEST_F(GidStagingTest, FollowsTheTableInPlace) {
 
 TEST_F(GidStagingTest, SaysWhatToMountWhere) {
   ASSERT_TRUE(staging_.stage(endpoint_, nics_));
+  std::string other = fs::path(target("")).parent_path().parent_path() / "rxe1";
   EXPECT_THAT(staging_.mounts(EndpointUid{7}, nics_),
               ElementsAre(StagedMount{staged("node_guid"), target("node_guid")},
                           StagedMount{staged("sys_image_guid"), target("sys_image_guid")},
                           StagedMount{staged("ports/1/gids"), target("ports/1/gids")},
-                          StagedMount{staged("ports/1/gid_attrs"), target("ports/1/gid_attrs")}));
-  EXPECT_TRUE(staging_.mounts(EndpointUid{7}, {{"mlx5_0", 1}}).empty());
+                          StagedMount{staged("ports/1/gid_attrs"), target("ports/1/gid_attrs")},
+                          StagedMount{hidden(), other}));
+}
+
+TEST_F(GidStagingTest, HidesWhatIsNotManaged) {
+  write(target("ports/2/gids/0"), "fe80:0000:0000:0000:5054:00ff:fe00:0002\n");
+  ASSERT_TRUE(staging_.stage(endpoint_, nics_));
+  EXPECT_TRUE(fs::is_empty(hidden()));
+  EXPECT_THAT(staging_.mounts(EndpointUid{7}, nics_),
+              Contains(StagedMount{hidden(), target("ports/2/gids")}));
+  for (const StagedMount& mount : staging_.mounts(EndpointUid{7}, {{"mlx5_0", 1}}))
+    EXPECT_EQ(mount.source, hidden());
 }
 
 TEST_F(GidStagingTest, ListsTheNodesOfTheNics) {
@@ -154,7 +167,8 @@ TEST_F(GidStagingTest, RefusesANameThatLeadsElsewhere) {
     Status status = staging_.stage(endpoint_, {{device, 1}});
     ASSERT_FALSE(status) << device;
     EXPECT_EQ(status.error().code, Code::kInvalidArgument);
-    EXPECT_TRUE(staging_.mounts(EndpointUid{7}, {{device, 1}}).empty()) << device;
+    for (const StagedMount& mount : staging_.mounts(EndpointUid{7}, {{device, 1}}))
+      EXPECT_EQ(mount.source, hidden()) << device;
   }
 }
 
