@@ -51,8 +51,9 @@ void print_text(const Console& console, const Findings& findings) {
       console.out << "      -> " << printable(finding.remedy) << '\n';
     }
   }
-  console.out << fmt::format("doctor: {} ok, {} warnings, {} failed\n",
-                             count(findings, Health::kOk), count(findings, Health::kWarn),
+  auto warnings = count(findings, Health::kWarn);
+  console.out << fmt::format("doctor: {} ok, {} warning{}, {} failed\n",
+                             count(findings, Health::kOk), warnings, warnings == 1 ? "" : "s",
                              count(findings, Health::kFail));
 }
 

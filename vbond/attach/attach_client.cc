@@ -22,7 +22,13 @@ Result<Packet> receive_last_words(int socket) {
   return packet;
 }
 
+tl::unexpected<Error> silence(const std::string& name) {
+  return fail(Code::kDeadlineExceeded,
+              "the agent at " + name + " does not answer; it may hang or be stopped");
+}
+
 Error explain(Error error, const std::string& name) {
+  if (error.code == Code::kDeadlineExceeded) return silence(name).value();
   if (error.err == ECONNRESET || error.err == EPIPE) {
     return {Code::kUnavailable,
             "the agent at " + name + " closed the connection, perhaps because too many programs " +
@@ -44,16 +50,20 @@ tl::unexpected<Error> refusal(int err, const std::string& text) {
 
 }  // namespace
 
-Result<AttachClient> AttachClient::connect(const std::string& socket) {
+Result<AttachClient> AttachClient::connect(const std::string& socket,
+                                           std::chrono::milliseconds patience) {
   QMASQ_ASSIGN(auto address, socket_address(socket));
   UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return fail_errno(errno, "socket");
+  QMASQ_TRY(set_timeouts(fd.get(), patience));
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     int err = errno;
     if (err == ENOENT || err == ECONNREFUSED) {
       return fail(Code::kUnavailable,
                   "no agent listens on " + socket + " (is qmasq-vbond running on this host?)");
     }
+    // Its queue of callers is full.
+    if (err == EAGAIN) return silence(socket);
     return fail_errno(err, "connect to the agent at " + socket);
   }
   return AttachClient(std::move(fd), socket);
@@ -97,7 +107,7 @@ Status AttachClient::hand_over(UniqueFd listener) {
   // is lost: whatever comes back, AttachReady says what the agent made of it.
   (void)ioctl(-1, kVerbsIoctl, nullptr);
   auto packet = receive_packet(socket_.get());
-  if (!packet) return with_context(packet.error(), "agent at " + name_);
+  if (!packet) return tl::unexpected(explain(packet.error(), name_));
   v1::AttachReady ready;
   if (!ready.ParseFromString(packet->bytes)) {
     return fail(Code::kInternal, "the agent at " + name_ + " answers with another protocol");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "common/result.h"
@@ -24,8 +25,13 @@ class AttachClient {
     UniqueFd netns;
   };
 
-  // kUnavailable when nobody listens, with the socket's name in the message.
-  [[nodiscard]] static Result<AttachClient> connect(const std::string& socket);
+  // How long an agent may take for an answer. Binding an endpoint takes well under a second.
+  static constexpr std::chrono::seconds kPatience{60};
+
+  // kUnavailable when nobody listens, with the socket's name in the message. kDeadlineExceeded,
+  // here and below, when the agent does not go on for `patience`: it hangs, or has stopped.
+  [[nodiscard]] static Result<AttachClient> connect(const std::string& socket,
+                                                    std::chrono::milliseconds patience = kPatience);
 
   // The agent's refusal comes back as it gave it (errno and text).
   [[nodiscard]] Result<Offer> request(const std::string& endpoint, const std::string& command);

@@ -82,18 +82,6 @@ Result<ucred> peer_of(int socket) {
   return peer;
 }
 
-Status set_timeouts(int socket, std::chrono::milliseconds patience) {
-  timeval time{};
-  time.tv_sec = patience.count() / 1000;
-  time.tv_usec = (patience.count() % 1000) * 1000;
-  for (int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
-    if (setsockopt(socket, SOL_SOCKET, option, &time, sizeof(time)) != 0) {
-      return fail_errno(errno, "setsockopt");
-    }
-  }
-  return {};
-}
-
 // The listener could be anybody's. So the program makes one call that its own filter must trap,
 // and what arrives here has to come from it. This shows as well that the filter is ours in effect
 // and that the program's tasks are visible from here.

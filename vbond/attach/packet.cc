@@ -32,6 +32,18 @@ Result<sockaddr_un> socket_address(const std::string& path) {
   return address;
 }
 
+Status set_timeouts(int socket, std::chrono::milliseconds patience) {
+  timeval time{};
+  time.tv_sec = patience.count() / 1000;
+  time.tv_usec = (patience.count() % 1000) * 1000;
+  for (int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
+    if (setsockopt(socket, SOL_SOCKET, option, &time, sizeof(time)) != 0) {
+      return fail_errno(errno, "setsockopt");
+    }
+  }
+  return {};
+}
+
 Status send_packet(int socket, const std::string& bytes, int descriptor) {
   iovec piece{const_cast<char*>(bytes.data()), bytes.size()};
   msghdr message{};

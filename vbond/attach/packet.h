@@ -3,6 +3,7 @@
 
 #include <sys/un.h>
 
+#include <chrono>
 #include <string>
 
 #include "common/result.h"
@@ -18,6 +19,9 @@ struct Packet {
 
 // kInvalidArgument when the path is too long for a socket's name.
 [[nodiscard]] Result<sockaddr_un> socket_address(const std::string& path);
+
+// How long reads and writes (and connect(), for room in the queue) may wait: both ways the same.
+[[nodiscard]] Status set_timeouts(int socket, std::chrono::milliseconds patience);
 
 // `descriptor` < 0: none. Both honour the socket's timeouts (kDeadlineExceeded).
 [[nodiscard]] Status send_packet(int socket, const std::string& bytes, int descriptor = -1);

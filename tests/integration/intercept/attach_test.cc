@@ -60,6 +60,25 @@ TEST_F(Attach, NamesTheSocketWhenNobodyListens) {
   EXPECT_NE(client.error().message.find(folder.socket()), std::string::npos);
 }
 
+TEST_F(Attach, DoesNotWaitForeverForAnAgentThatHangs) {
+  Folder folder;
+  auto address = vbond::socket_address(folder.socket());
+  UniqueFd listener(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(bind(listener.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)),
+            0);
+  ASSERT_EQ(listen(listener.get(), 0), 0);
+  auto client = AttachClient::connect(folder.socket(), std::chrono::milliseconds(50));
+  ASSERT_TRUE(client);
+  auto offer = client->request("blue/a", "test");
+  ASSERT_FALSE(offer);
+  EXPECT_EQ(offer.error().code, Code::kDeadlineExceeded);
+  EXPECT_NE(offer.error().message.find(folder.socket() + " does not answer"), std::string::npos);
+  // One more finds no place in the queue.
+  auto second = AttachClient::connect(folder.socket(), std::chrono::milliseconds(50));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Code::kDeadlineExceeded);
+}
+
 TEST_F(Attach, TakesNoDescriptorThatIsNoListener) {
   Host host;
   auto client = AttachClient::connect(host.folder.socket());
