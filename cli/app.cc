@@ -83,6 +83,7 @@ int usage_error(CLI::App& app, const CLI::ParseError& error, Console& console) {
     return kExitUsage;
   }
   std::vector<std::string> names;
+  names.reserve(subcommands.size());
   for (const CLI::App* sub : subcommands)
     names.push_back(sub->get_name());
   auto near = near_matches(extras.front(), names);

@@ -40,9 +40,9 @@ void add_agent_options(CLI::App& command, CommonOptions& options) {
 }
 
 void add_output_option(CLI::App& command, CommonOptions& options) {
-  static const std::map<std::string, Format> kFormats = {
+  static const std::map<std::string, Format> formats = {
       {"table", Format::kTable}, {"json", Format::kJson}, {"yaml", Format::kYaml}};
-  auto set = [&options](const std::string& text) { options.format = kFormats.at(text); };
+  auto set = [&options](const std::string& text) { options.format = formats.at(text); };
   CLI::Validator known = CLI::IsMember({"table", "json", "yaml"});
   known.description("");  // the type name says it already
   command.add_option_function<std::string>("-o,--output", set, "Form of the output [table]")

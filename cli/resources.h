@@ -53,6 +53,30 @@ template <typename Resource>
   return wait_for_hosts(shell, server, options, resource.revision());
 }
 
+// What every mutation has; an etag comes with the resource (update) or the request (delete).
+template <typename Request>
+void fill_mutation(const MutationOptions& options, Request& request) {
+  request.set_validate_only(options.validate_only);
+  request.set_request_id(options.request_id);
+}
+template <typename Request>
+void fill_delete(const MutationOptions& options, const std::string& name, Request& request) {
+  request.set_name(name);
+  request.set_etag(options.etag);
+  fill_mutation(options, request);
+}
+
+// After a get. `print` is for people.
+template <typename Resource, typename Print>
+[[nodiscard]] Outcome<int> show_one(const Shell& shell, const Resource& resource, Print print) {
+  if (shell.options.format == Format::kTable) {
+    print(shell, resource);
+  } else {
+    print_document(shell.console.out, to_document(resource), shell.options.format);
+  }
+  return kExitOk;
+}
+
 // After a delete.
 [[nodiscard]] Outcome<int> finish_delete(const Shell& shell, const Server& server,
                                          const MutationOptions& options, const std::string& name,
@@ -86,6 +110,20 @@ template <typename Items>
   nlohmann::ordered_json out;
   out[key] = std::move(list);
   return out;
+}
+
+// After a list call. `none` is said to people when there is nothing to print.
+template <typename Items, typename Print>
+[[nodiscard]] Outcome<int> show_list(const Shell& shell, const std::string& key, const Items& items,
+                                     const std::string& none, Print print) {
+  if (shell.options.format != Format::kTable) {
+    print_document(shell.console.out, list_document(key, items), shell.options.format);
+  } else if (items.empty()) {
+    shell.console.err << none << '\n';
+  } else {
+    print(shell, items);
+  }
+  return kExitOk;
 }
 
 // "2026-01-31T12:00:00Z", or empty for a stamp that is not set.

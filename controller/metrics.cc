@@ -65,11 +65,11 @@ ControllerMetrics::~ControllerMetrics() = default;
 
 void ControllerMetrics::rpc(std::string_view method, std::string_view code,
                             std::chrono::nanoseconds took) {
-  static const prometheus::Histogram::BucketBoundaries kBounds = {
+  static const prometheus::Histogram::BucketBoundaries bounds = {
       0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5};
   families_->requests.Add({{"method", std::string(method)}, {"code", std::string(code)}})
       .Increment();
-  families_->seconds.Add({{"method", std::string(method)}}, kBounds)
+  families_->seconds.Add({{"method", std::string(method)}}, bounds)
       .Observe(std::chrono::duration<double>(took).count());
 }
 

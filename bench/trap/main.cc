@@ -95,7 +95,7 @@ std::string cpu_model() {
 }  // namespace qmasq::bench
 
 int main(int argc, char** argv) {
-  using namespace qmasq;
+  using namespace qmasq;  // NOLINT(google-build-using-namespace): the program is all about it
   CLI::App app{"What a trapped verb costs, natively, against a stub device"};
   std::vector<std::size_t> entries = {1'000, 100'000, 1'000'000};
   std::size_t rounds = 3;

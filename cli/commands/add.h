@@ -23,4 +23,21 @@ CLI::App& add_command(CLI::App& group, Shell& shell, const std::string& name,
   return command;
 }
 
+// As above, for a resource of the controller. All but `list` take its name: `examples` of one, and
+// `type`, the word for it in the help.
+template <typename Arguments>
+CLI::App& add_resource_command(CLI::App& group, Shell& shell, const std::string& name,
+                               const std::string& description,
+                               const std::shared_ptr<Arguments>& args,
+                               Outcome<int> (*action)(const Shell&, const Arguments&),
+                               const std::string& examples, const std::string& type) {
+  CLI::App& command = add_command(group, shell, name, description, args, action);
+  if (name != "list") {
+    command.add_option("name", args->name, examples)->required()->type_name(type);
+  }
+  add_output_option(command, shell.options);
+  add_controller_options(command, shell.options);
+  return command;
+}
+
 }  // namespace qmasq::cli

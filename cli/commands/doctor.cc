@@ -42,7 +42,7 @@ std::ptrdiff_t count(const Findings& findings, Health health) {
 void print_text(const Console& console, const Findings& findings) {
   for (const Finding& finding : findings) {
     std::string label = fmt::format("{:<4}", word(finding.health));
-    if (console.colour) label = colour(finding.health) + label + "\033[0m";
+    if (console.colour) label = fmt::format("{}{}\033[0m", colour(finding.health), label);
     console.out << label << "  "
                 << printable(fmt::format("{:<10}  {:<16}  {}", finding.area, finding.name,
                                          finding.detail))

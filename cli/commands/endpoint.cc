@@ -126,8 +126,7 @@ Outcome<int> create(const Shell& shell, const Arguments& args) {
   QMASQ_TRY(fill(args, *request.mutable_endpoint()));
   request.set_parent(vpc_name(name->vpc));
   request.set_endpoint_id(name->endpoint);
-  request.set_validate_only(args.mutation.validate_only);
-  request.set_request_id(args.mutation.request_id);
+  fill_mutation(args.mutation, request);
   QMASQ_ASSIGN(Server server, Server::controller(shell.options));
   Stub stub(server.channel());
   auto made = server.call(stub, &Stub::CreateEndpoint, request);
@@ -160,15 +159,9 @@ Outcome<int> list(const Shell& shell, const Arguments& args) {
       });
   if (!pages)
     return suggesting(pages.error(), [&] { return near_matches(vpc, vpc_names(server)); });
-  if (shell.options.format != Format::kTable) {
-    print_document(shell.console.out, list_document("endpoints", all), shell.options.format);
-  } else if (all.empty()) {
-    shell.console.err << "no endpoints" << (vpc.empty() ? "" : " in VPC " + printable(vpc))
-                      << (args.list.filter.empty() ? "\n" : " match the filter\n");
-  } else {
-    print_table(shell, all);
-  }
-  return kExitOk;
+  std::string none = "no endpoints" + (vpc.empty() ? "" : " in VPC " + printable(vpc)) +
+                     (args.list.filter.empty() ? "" : " match the filter");
+  return show_list(shell, "endpoints", all, none, print_table<std::vector<v1::Endpoint>>);
 }
 
 Outcome<int> get(const Shell& shell, const Arguments& args) {
@@ -180,12 +173,7 @@ Outcome<int> get(const Shell& shell, const Arguments& args) {
   request.set_name(endpoint_name(*name));
   auto endpoint = server.call(stub, &Stub::GetEndpoint, request);
   if (!endpoint) return suggest(server, endpoint.error(), *name, "");
-  if (shell.options.format == Format::kTable) {
-    print_one(shell, *endpoint);
-  } else {
-    print_document(shell.console.out, to_document(*endpoint), shell.options.format);
-  }
-  return kExitOk;
+  return show_one(shell, *endpoint, print_one);
 }
 
 Outcome<int> update(const Shell& shell, const Arguments& args) {
@@ -200,8 +188,7 @@ Outcome<int> update(const Shell& shell, const Arguments& args) {
     request.mutable_update_mask()->add_paths(path);
   request.mutable_endpoint()->set_name(endpoint_name(*name));
   request.mutable_endpoint()->set_etag(args.mutation.etag);
-  request.set_validate_only(args.mutation.validate_only);
-  request.set_request_id(args.mutation.request_id);
+  fill_mutation(args.mutation, request);
   QMASQ_ASSIGN(Server server, Server::controller(shell.options));
   Stub stub(server.channel());
   auto changed = server.call(stub, &Stub::UpdateEndpoint, request);
@@ -217,10 +204,7 @@ Outcome<int> remove(const Shell& shell, const Arguments& args) {
   auto name = parse_endpoint(args.name);
   if (!name) return failed(name.error(), kExitUsage);
   v1::DeleteEndpointRequest request;
-  request.set_name(endpoint_name(*name));
-  request.set_etag(args.mutation.etag);
-  request.set_validate_only(args.mutation.validate_only);
-  request.set_request_id(args.mutation.request_id);
+  fill_delete(args.mutation, endpoint_name(*name), request);
   request.set_force(args.force);
   QMASQ_ASSIGN(Server server, Server::controller(shell.options));
   Stub stub(server.channel());
@@ -232,15 +216,8 @@ Outcome<int> remove(const Shell& shell, const Arguments& args) {
 CLI::App& add(CLI::App& group, Shell& shell, const std::string& name,
               const std::string& description, const std::shared_ptr<Arguments>& args,
               Outcome<int> (*action)(const Shell&, const Arguments&)) {
-  CLI::App& command = add_command(group, shell, name, description, args, action);
-  if (name != "list") {
-    command.add_option("name", args->name, "blue/a or vpcs/blue/endpoints/a")
-        ->required()
-        ->type_name("ENDPOINT");
-  }
-  add_output_option(command, shell.options);
-  add_controller_options(command, shell.options);
-  return command;
+  return add_resource_command(group, shell, name, description, args, action,
+                              "blue/a or vpcs/blue/endpoints/a", "ENDPOINT");
 }
 
 void add_field_options(CLI::App& command, Arguments& args) {

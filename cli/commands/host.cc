@@ -107,8 +107,7 @@ Outcome<int> create(const Shell& shell, const Arguments& args) {
   v1::CreateHostRequest request;
   request.set_host_id(*id);
   request.mutable_host()->set_description(args.description.value_or(""));
-  request.set_validate_only(args.mutation.validate_only);
-  request.set_request_id(args.mutation.request_id);
+  fill_mutation(args.mutation, request);
   QMASQ_ASSIGN(v1::Host made, server.call(stub, &Stub::CreateHost, request));
   return finish<v1::Host>(shell, server, args.mutation, made, [&](const v1::Host& host) {
     print_table(shell, std::vector<v1::Host>{host});
@@ -125,16 +124,10 @@ Outcome<int> list(const Shell& shell, const Arguments& args) {
   QMASQ_TRY(each_page(server, stub, &Stub::ListHosts, request, [&](v1::ListHostsResponse& page) {
     all.insert(all.end(), page.hosts().begin(), page.hosts().end());
   }));
-  if (shell.options.format != Format::kTable) {
-    print_document(shell.console.out, list_document("hosts", all), shell.options.format);
-  } else if (all.empty()) {
-    shell.console.err << (args.list.filter.empty()
-                              ? "no hosts: start qmasq-vbond on one, and it joins\n"
-                              : "no hosts match the filter\n");
-  } else {
-    print_table(shell, all);
-  }
-  return kExitOk;
+  return show_list(shell, "hosts", all,
+                   args.list.filter.empty() ? "no hosts: start qmasq-vbond on one, and it joins"
+                                            : "no hosts match the filter",
+                   print_table<std::vector<v1::Host>>);
 }
 
 Outcome<int> get(const Shell& shell, const Arguments& args) {
@@ -146,12 +139,7 @@ Outcome<int> get(const Shell& shell, const Arguments& args) {
   request.set_name(host_name(*id));
   auto host = server.call(stub, &Stub::GetHost, request);
   if (!host) return suggest(server, host.error(), *id);
-  if (shell.options.format == Format::kTable) {
-    print_one(shell, *host);
-  } else {
-    print_document(shell.console.out, to_document(*host), shell.options.format);
-  }
-  return kExitOk;
+  return show_one(shell, *host, print_one);
 }
 
 Outcome<int> update(const Shell& shell, const Arguments& args) {
@@ -165,8 +153,7 @@ Outcome<int> update(const Shell& shell, const Arguments& args) {
   request.mutable_host()->set_description(*args.description);
   request.mutable_host()->set_etag(args.mutation.etag);
   request.mutable_update_mask()->add_paths("description");
-  request.set_validate_only(args.mutation.validate_only);
-  request.set_request_id(args.mutation.request_id);
+  fill_mutation(args.mutation, request);
   auto changed = server.call(stub, &Stub::UpdateHost, request);
   if (!changed) return suggest(server, changed.error(), *id);
   return finish<v1::Host>(shell, server, args.mutation, *changed, [&](const v1::Host& host) {
@@ -180,10 +167,7 @@ Outcome<int> remove(const Shell& shell, const Arguments& args) {
   QMASQ_ASSIGN(Server server, Server::controller(shell.options));
   Stub stub(server.channel());
   v1::DeleteHostRequest request;
-  request.set_name(host_name(*id));
-  request.set_etag(args.mutation.etag);
-  request.set_validate_only(args.mutation.validate_only);
-  request.set_request_id(args.mutation.request_id);
+  fill_delete(args.mutation, host_name(*id), request);
   auto answer = server.call(stub, &Stub::DeleteHost, request);
   if (!answer) return suggest(server, answer.error(), *id);
   return finish_delete(shell, server, args.mutation, request.name(), answer->revision(), *answer);
@@ -192,13 +176,8 @@ Outcome<int> remove(const Shell& shell, const Arguments& args) {
 CLI::App& add(CLI::App& group, Shell& shell, const std::string& name,
               const std::string& description, const std::shared_ptr<Arguments>& args,
               Outcome<int> (*action)(const Shell&, const Arguments&)) {
-  CLI::App& command = add_command(group, shell, name, description, args, action);
-  if (name != "list") {
-    command.add_option("name", args->name, "hostA or hosts/hostA")->required()->type_name("HOST");
-  }
-  add_output_option(command, shell.options);
-  add_controller_options(command, shell.options);
-  return command;
+  return add_resource_command(group, shell, name, description, args, action, "hostA or hosts/hostA",
+                              "HOST");
 }
 
 void add_description(CLI::App& command, Arguments& args) {

@@ -73,8 +73,7 @@ Outcome<int> create(const Shell& shell, const Arguments& args) {
   v1::CreateVpcRequest request;
   request.set_vpc_id(*id);
   fill(args, *request.mutable_vpc());
-  request.set_validate_only(args.mutation.validate_only);
-  request.set_request_id(args.mutation.request_id);
+  fill_mutation(args.mutation, request);
   QMASQ_ASSIGN(v1::Vpc made, server.call(stub, &Stub::CreateVpc, request));
   return finish<v1::Vpc>(shell, server, args.mutation, made, [&](const v1::Vpc& vpc) {
     print_table(shell, std::vector<v1::Vpc>{vpc});
@@ -91,14 +90,9 @@ Outcome<int> list(const Shell& shell, const Arguments& args) {
   QMASQ_TRY(each_page(server, stub, &Stub::ListVpcs, request, [&](v1::ListVpcsResponse& page) {
     all.insert(all.end(), page.vpcs().begin(), page.vpcs().end());
   }));
-  if (shell.options.format != Format::kTable) {
-    print_document(shell.console.out, list_document("vpcs", all), shell.options.format);
-  } else if (all.empty()) {
-    shell.console.err << (args.list.filter.empty() ? "no VPCs\n" : "no VPCs match the filter\n");
-  } else {
-    print_table(shell, all);
-  }
-  return kExitOk;
+  return show_list(shell, "vpcs", all,
+                   args.list.filter.empty() ? "no VPCs" : "no VPCs match the filter",
+                   print_table<std::vector<v1::Vpc>>);
 }
 
 Outcome<int> get(const Shell& shell, const Arguments& args) {
@@ -110,12 +104,7 @@ Outcome<int> get(const Shell& shell, const Arguments& args) {
   request.set_name(vpc_name(*id));
   auto vpc = server.call(stub, &Stub::GetVpc, request);
   if (!vpc) return suggest(server, vpc.error(), *id);
-  if (shell.options.format == Format::kTable) {
-    print_one(shell, *vpc);
-  } else {
-    print_document(shell.console.out, to_document(*vpc), shell.options.format);
-  }
-  return kExitOk;
+  return show_one(shell, *vpc, print_one);
 }
 
 Outcome<int> update(const Shell& shell, const Arguments& args) {
@@ -133,8 +122,7 @@ Outcome<int> update(const Shell& shell, const Arguments& args) {
   Stub stub(server.channel());
   request.mutable_vpc()->set_name(vpc_name(*id));
   request.mutable_vpc()->set_etag(args.mutation.etag);
-  request.set_validate_only(args.mutation.validate_only);
-  request.set_request_id(args.mutation.request_id);
+  fill_mutation(args.mutation, request);
   auto vpc = server.call(stub, &Stub::UpdateVpc, request);
   if (!vpc) return suggest(server, vpc.error(), *id);
   return finish<v1::Vpc>(shell, server, args.mutation, *vpc, [&](const v1::Vpc& changed) {
@@ -148,10 +136,7 @@ Outcome<int> remove(const Shell& shell, const Arguments& args) {
   QMASQ_ASSIGN(Server server, Server::controller(shell.options));
   Stub stub(server.channel());
   v1::DeleteVpcRequest request;
-  request.set_name(vpc_name(*id));
-  request.set_etag(args.mutation.etag);
-  request.set_validate_only(args.mutation.validate_only);
-  request.set_request_id(args.mutation.request_id);
+  fill_delete(args.mutation, vpc_name(*id), request);
   auto answer = server.call(stub, &Stub::DeleteVpc, request);
   if (!answer) return suggest(server, answer.error(), *id);
   return finish_delete(shell, server, args.mutation, request.name(), answer->revision(), *answer);
@@ -160,13 +145,8 @@ Outcome<int> remove(const Shell& shell, const Arguments& args) {
 CLI::App& add(CLI::App& group, Shell& shell, const std::string& name,
               const std::string& description, const std::shared_ptr<Arguments>& args,
               Outcome<int> (*action)(const Shell&, const Arguments&)) {
-  CLI::App& command = add_command(group, shell, name, description, args, action);
-  if (name != "list") {
-    command.add_option("name", args->name, "blue or vpcs/blue")->required()->type_name("VPC");
-  }
-  add_output_option(command, shell.options);
-  add_controller_options(command, shell.options);
-  return command;
+  return add_resource_command(group, shell, name, description, args, action, "blue or vpcs/blue",
+                              "VPC");
 }
 
 void add_field_options(CLI::App& command, Arguments& args) {

@@ -66,9 +66,9 @@ void collect(const CLI::App& app, const std::string& path, std::vector<CommandWo
       out[here].commands.push_back(alias);
   }
   for (const CLI::App* sub : visible) {
-    collect(*sub, path + " " + sub->get_name(), out);
+    collect(*sub, fmt::format("{} {}", path, sub->get_name()), out);
     for (const std::string& alias : sub->get_aliases())
-      collect(*sub, path + " " + alias, out);
+      collect(*sub, fmt::format("{} {}", path, alias), out);
   }
 }
 

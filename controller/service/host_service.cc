@@ -87,7 +87,7 @@ class WaitCall final : public grpc::ServerUnaryReactor,
                        "revision"));
         return;
       }
-      hub.wait_rollout(self->id_, revision, timeout, [self](RolloutState state) {
+      hub.wait_rollout(self->id_, revision, timeout, [self](const RolloutState& state) {
         fill(state, self->response_);
         self->end({});
       });

@@ -34,21 +34,21 @@ HostPtr World::host(HostUid uid) const {
 }
 
 const std::unordered_set<EndpointUid>& World::endpoints_of(VpcUid vpc) const {
-  static const std::unordered_set<EndpointUid> kNone;
+  static const std::unordered_set<EndpointUid> none;
   auto found = endpoints_of_.find(vpc);
-  return found == endpoints_of_.end() ? kNone : found->second;
+  return found == endpoints_of_.end() ? none : found->second;
 }
 
 const World::Counts& World::hosts_of(VpcUid vpc) const {
-  static const Counts kNone;
+  static const Counts none;
   auto found = hosts_of_.find(vpc);
-  return found == hosts_of_.end() ? kNone : found->second;
+  return found == hosts_of_.end() ? none : found->second;
 }
 
 const World::Counts& World::vpcs_of(HostUid host) const {
-  static const Counts kNone;
+  static const Counts none;
   auto found = vpcs_of_.find(host);
-  return found == vpcs_of_.end() ? kNone : found->second;
+  return found == vpcs_of_.end() ? none : found->second;
 }
 
 void World::apply_objects(const Commit& commit) {

@@ -134,6 +134,60 @@ ErrnoOr<CreateQp> decode_create_qp_ioctl(const CallBuilder& call) {
   return out;
 }
 
+// What a QP is asked to become and what it is have these fields in common, under one name in
+// struct ib_uverbs_modify_qp and struct ib_uverbs_query_qp_resp.
+template <typename Abi, typename Attributes>
+void attributes_from_abi(const Abi& abi, Attributes& out) {
+  out.dest = from_abi(abi.dest);
+  out.alt_dest = from_abi(abi.alt_dest);
+  out.qkey = abi.qkey;
+  out.rq_psn = abi.rq_psn;
+  out.sq_psn = abi.sq_psn;
+  out.dest_qpn = Qpn{abi.dest_qp_num};
+  out.access_flags = abi.qp_access_flags;
+  out.pkey_index = abi.pkey_index;
+  out.alt_pkey_index = abi.alt_pkey_index;
+  out.state = static_cast<QpState>(abi.qp_state);
+  out.cur_state = static_cast<QpState>(abi.cur_qp_state);
+  out.path_mtu = abi.path_mtu;
+  out.path_mig_state = abi.path_mig_state;
+  out.max_rd_atomic = abi.max_rd_atomic;
+  out.max_dest_rd_atomic = abi.max_dest_rd_atomic;
+  out.min_rnr_timer = abi.min_rnr_timer;
+  out.port_num = abi.port_num;
+  out.timeout = abi.timeout;
+  out.retry_count = abi.retry_cnt;
+  out.rnr_retry = abi.rnr_retry;
+  out.alt_port_num = abi.alt_port_num;
+  out.alt_timeout = abi.alt_timeout;
+}
+
+template <typename Attributes, typename Abi>
+void attributes_to_abi(const Attributes& in, Abi& out) {
+  out.dest = to_abi(in.dest);
+  out.alt_dest = to_abi(in.alt_dest);
+  out.qkey = in.qkey;
+  out.rq_psn = in.rq_psn;
+  out.sq_psn = in.sq_psn;
+  out.dest_qp_num = in.dest_qpn.value;
+  out.qp_access_flags = in.access_flags;
+  out.pkey_index = in.pkey_index;
+  out.alt_pkey_index = in.alt_pkey_index;
+  out.qp_state = static_cast<std::uint8_t>(in.state);
+  out.cur_qp_state = static_cast<std::uint8_t>(in.cur_state);
+  out.path_mtu = in.path_mtu;
+  out.path_mig_state = in.path_mig_state;
+  out.max_rd_atomic = in.max_rd_atomic;
+  out.max_dest_rd_atomic = in.max_dest_rd_atomic;
+  out.min_rnr_timer = in.min_rnr_timer;
+  out.port_num = in.port_num;
+  out.timeout = in.timeout;
+  out.retry_cnt = in.retry_count;
+  out.rnr_retry = in.rnr_retry;
+  out.alt_port_num = in.alt_port_num;
+  out.alt_timeout = in.alt_timeout;
+}
+
 }  // namespace
 
 ErrnoOr<ModifyQp> decode_modify_qp(std::span<const std::byte> core_in, Form form) {
@@ -151,63 +205,20 @@ ErrnoOr<ModifyQp> decode_modify_qp(std::span<const std::byte> core_in, Form form
     return tl::unexpected(EINVAL);
   }
   ModifyQp out;
-  out.dest = from_abi(in.dest);
-  out.alt_dest = from_abi(in.alt_dest);
+  attributes_from_abi(in, out);
   out.qp_handle = in.qp_handle;
   out.attr_mask = in.attr_mask;
-  out.qkey = in.qkey;
-  out.rq_psn = in.rq_psn;
-  out.sq_psn = in.sq_psn;
-  out.dest_qpn = Qpn{in.dest_qp_num};
-  out.access_flags = in.qp_access_flags;
-  out.pkey_index = in.pkey_index;
-  out.alt_pkey_index = in.alt_pkey_index;
-  out.state = static_cast<QpState>(in.qp_state);
-  out.cur_state = static_cast<QpState>(in.cur_qp_state);
-  out.path_mtu = in.path_mtu;
-  out.path_mig_state = in.path_mig_state;
   out.en_sqd_async_notify = in.en_sqd_async_notify;
-  out.max_rd_atomic = in.max_rd_atomic;
-  out.max_dest_rd_atomic = in.max_dest_rd_atomic;
-  out.min_rnr_timer = in.min_rnr_timer;
-  out.port_num = in.port_num;
-  out.timeout = in.timeout;
-  out.retry_count = in.retry_cnt;
-  out.rnr_retry = in.rnr_retry;
-  out.alt_port_num = in.alt_port_num;
-  out.alt_timeout = in.alt_timeout;
   out.rate_limit = abi.rate_limit;
   return out;
 }
 
 bool encode_modify_qp(const ModifyQp& in, Form form, std::span<std::byte> core_in) {
   ib_uverbs_ex_modify_qp abi{};
-  ib_uverbs_modify_qp& out = abi.base;
-  out.dest = to_abi(in.dest);
-  out.alt_dest = to_abi(in.alt_dest);
-  out.qp_handle = in.qp_handle;
-  out.attr_mask = in.attr_mask;
-  out.qkey = in.qkey;
-  out.rq_psn = in.rq_psn;
-  out.sq_psn = in.sq_psn;
-  out.dest_qp_num = in.dest_qpn.value;
-  out.qp_access_flags = in.access_flags;
-  out.pkey_index = in.pkey_index;
-  out.alt_pkey_index = in.alt_pkey_index;
-  out.qp_state = static_cast<std::uint8_t>(in.state);
-  out.cur_qp_state = static_cast<std::uint8_t>(in.cur_state);
-  out.path_mtu = in.path_mtu;
-  out.path_mig_state = in.path_mig_state;
-  out.en_sqd_async_notify = in.en_sqd_async_notify;
-  out.max_rd_atomic = in.max_rd_atomic;
-  out.max_dest_rd_atomic = in.max_dest_rd_atomic;
-  out.min_rnr_timer = in.min_rnr_timer;
-  out.port_num = in.port_num;
-  out.timeout = in.timeout;
-  out.retry_cnt = in.retry_count;
-  out.rnr_retry = in.rnr_retry;
-  out.alt_port_num = in.alt_port_num;
-  out.alt_timeout = in.alt_timeout;
+  attributes_to_abi(in, abi.base);
+  abi.base.qp_handle = in.qp_handle;
+  abi.base.attr_mask = in.attr_mask;
+  abi.base.en_sqd_async_notify = in.en_sqd_async_notify;
   abi.rate_limit = in.rate_limit;
   // A shorter extended request is sound as long as the rate is not asked for.
   if (form == Form::kWriteEx && core_in.size() >= sizeof(abi)) return write_abi(abi, core_in);
@@ -234,60 +245,18 @@ ErrnoOr<QueryQpResp> decode_query_qp_resp(std::span<const std::byte> core_out) {
   ib_uverbs_query_qp_resp abi{};
   if (!read_response(core_out, abi)) return tl::unexpected(EINVAL);
   QueryQpResp out;
-  out.dest = from_abi(abi.dest);
-  out.alt_dest = from_abi(abi.alt_dest);
+  attributes_from_abi(abi, out);
   out.cap = cap_from_abi(abi);
-  out.qkey = abi.qkey;
-  out.rq_psn = abi.rq_psn;
-  out.sq_psn = abi.sq_psn;
-  out.dest_qpn = Qpn{abi.dest_qp_num};
-  out.access_flags = abi.qp_access_flags;
-  out.pkey_index = abi.pkey_index;
-  out.alt_pkey_index = abi.alt_pkey_index;
-  out.state = static_cast<QpState>(abi.qp_state);
-  out.cur_state = static_cast<QpState>(abi.cur_qp_state);
-  out.path_mtu = abi.path_mtu;
-  out.path_mig_state = abi.path_mig_state;
   out.sq_draining = abi.sq_draining;
-  out.max_rd_atomic = abi.max_rd_atomic;
-  out.max_dest_rd_atomic = abi.max_dest_rd_atomic;
-  out.min_rnr_timer = abi.min_rnr_timer;
-  out.port_num = abi.port_num;
-  out.timeout = abi.timeout;
-  out.retry_count = abi.retry_cnt;
-  out.rnr_retry = abi.rnr_retry;
-  out.alt_port_num = abi.alt_port_num;
-  out.alt_timeout = abi.alt_timeout;
   out.sq_sig_all = abi.sq_sig_all;
   return out;
 }
 
 bool encode_query_qp_resp(const QueryQpResp& in, std::span<std::byte> core_out) {
   ib_uverbs_query_qp_resp out{};
-  out.dest = to_abi(in.dest);
-  out.alt_dest = to_abi(in.alt_dest);
+  attributes_to_abi(in, out);
   cap_to_abi(in.cap, out);
-  out.qkey = in.qkey;
-  out.rq_psn = in.rq_psn;
-  out.sq_psn = in.sq_psn;
-  out.dest_qp_num = in.dest_qpn.value;
-  out.qp_access_flags = in.access_flags;
-  out.pkey_index = in.pkey_index;
-  out.alt_pkey_index = in.alt_pkey_index;
-  out.qp_state = static_cast<std::uint8_t>(in.state);
-  out.cur_qp_state = static_cast<std::uint8_t>(in.cur_state);
-  out.path_mtu = in.path_mtu;
-  out.path_mig_state = in.path_mig_state;
   out.sq_draining = in.sq_draining;
-  out.max_rd_atomic = in.max_rd_atomic;
-  out.max_dest_rd_atomic = in.max_dest_rd_atomic;
-  out.min_rnr_timer = in.min_rnr_timer;
-  out.port_num = in.port_num;
-  out.timeout = in.timeout;
-  out.retry_cnt = in.retry_count;
-  out.rnr_retry = in.rnr_retry;
-  out.alt_port_num = in.alt_port_num;
-  out.alt_timeout = in.alt_timeout;
   out.sq_sig_all = in.sq_sig_all;
   return write_abi(out, core_out);
 }

@@ -20,7 +20,7 @@ using qmasq::test::AgentWorld;
 using qmasq::test::Bench;
 
 constexpr std::uint64_t kMemory = 0x10000;
-constexpr std::size_t kMostMemory = 3 * 4096;
+constexpr std::size_t kMostMemory = 3UL * 4096;
 
 bool contains(std::span<const std::byte> memory, const Gid& gid) {
   for (std::size_t i = 0; i + gid.raw.size() <= memory.size(); ++i) {

@@ -125,6 +125,7 @@ std::string FakeAgent::last_endpoint() {
 
 Finished run_command(const std::vector<std::string>& words, const std::function<void()>& in_child) {
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (const std::string& word : words)
     argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);

@@ -20,12 +20,12 @@ constexpr const char* kUuid = "123e4567-e89b-12d3-a456-426614174000";
 class ApiTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    process_ = new ControllerProcess();
-    process_->start();
+    process = new ControllerProcess();
+    process->start();
   }
   static void TearDownTestSuite() {
-    delete process_;
-    process_ = nullptr;
+    delete process;
+    process = nullptr;
   }
   static void refused(const grpc::Status& status, grpc::StatusCode code, const std::string& field,
                       const std::string& reason) {
@@ -34,10 +34,10 @@ class ApiTest : public ::testing::Test {
     EXPECT_THAT(status.error_message(), HasSubstr(reason));
   }
 
-  static ControllerProcess* process_;
-  Client client_{*process_};
+  static ControllerProcess* process;
+  Client client_{*process};
 };
-ControllerProcess* ApiTest::process_ = nullptr;
+ControllerProcess* ApiTest::process = nullptr;
 
 TEST_F(ApiTest, AVpcLives) {
   v1::Vpc vpc;

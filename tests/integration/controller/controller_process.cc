@@ -40,6 +40,7 @@ void mount_small(const std::string& dir, int kib) {
 pid_t spawn(const std::vector<std::string>& arguments, const std::string& output,
             const std::string& small_dir, int kib) {
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (const auto& argument : arguments)
     argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);

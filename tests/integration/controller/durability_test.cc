@@ -37,6 +37,7 @@ TEST(Durability, EveryAcknowledgedWriteSurvivesSigkill) {
     if (round > 0) process.start();
     std::atomic<int> done_here{0};
     std::vector<std::thread> writers;
+    writers.reserve(4);
     for (int w = 0; w < 4; ++w) {
       writers.emplace_back([&] {
         Client client(process);
@@ -80,7 +81,7 @@ TEST(Durability, EveryAcknowledgedWriteSurvivesSigkill) {
     EXPECT_TRUE(found.contains(id)) << id << " was lost";
   EXPECT_GT(acknowledged.size(), 100U);
   // Each writer can have had one write whose answer the kill swallowed.
-  EXPECT_LE(found.size(), acknowledged.size() + 4 * kRounds);
+  EXPECT_LE(found.size(), acknowledged.size() + 4UL * kRounds);
   // VPC, host and endpoints: one revision each, none twice and none skipped.
   EXPECT_EQ(newest, found.size() + 2);
 }

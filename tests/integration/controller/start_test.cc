@@ -23,7 +23,7 @@ using testing::ControllerProcess;
 using ::testing::HasSubstr;
 using testing::run_program;
 
-std::vector<std::string> flags(const qmasq::testing::TempDir& dir, std::string listen = "") {
+std::vector<std::string> flags(const qmasq::testing::TempDir& dir, const std::string& listen = "") {
   return {"--data-dir", dir.path(), "--socket",  dir.file("sock"),
           "--listen",   listen,     "--metrics", ""};
 }

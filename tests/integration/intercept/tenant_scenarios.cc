@@ -291,8 +291,10 @@ int hostile() {
   int fd = open_device();
   auto try_call = [&](const void* at) { return ioctl(fd, kVerbsIoctl, at); };
   EXPECT(try_call(nullptr) == -1 && errno == EFAULT);
+  // NOLINTBEGIN(performance-no-int-to-ptr): addresses that are none
   EXPECT(try_call(reinterpret_cast<void*>(-24L)) == -1 && errno == EFAULT);
   EXPECT(try_call(reinterpret_cast<void*>(0xffff800000000000UL)) == -1 && errno == EFAULT);
+  // NOLINTEND(performance-no-int-to-ptr)
   auto* page = static_cast<unsigned char*>(
       mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   EXPECT(page != MAP_FAILED && munmap(page + 4096, 4096) == 0);
@@ -420,7 +422,7 @@ int foreign_device() {
 }  // namespace
 
 int run_scenario(const std::string& name) {
-  static const std::map<std::string, int (*)()> kScenarios = {
+  static const std::map<std::string, int (*)()> scenarios = {
       {"verbs", verbs},
       {"openings", openings},
       {"descriptors", descriptors},
@@ -441,8 +443,8 @@ int run_scenario(const std::string& name) {
       {"own-device", own_device},
       {"foreign-device", foreign_device},
   };
-  auto at = kScenarios.find(name);
-  return at == kScenarios.end() ? 2 : at->second();
+  auto at = scenarios.find(name);
+  return at == scenarios.end() ? 2 : at->second();
 }
 
 }  // namespace qmasq::test
