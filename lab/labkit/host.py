@@ -29,6 +29,8 @@ class Host:
         self.name = host_name(index)
         self.ipv4 = f"192.168.77.{10 + index}"
         self.ipv6 = f"fd77::{10 + index}"
+        # As a GID says it: ::ffff:192.168.77.10.
+        self.gid_tail = "c0a8:4d{:02x}".format(10 + index)
         self.folder = lab_folder / self.name
         self.console = self.folder / "console.log"
         self.process = Process(self.folder / "qemu.json")

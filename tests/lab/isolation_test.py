@@ -18,7 +18,7 @@ class Isolation(labtest.LabTest):
         self.assertIn("vpcs/blue", event["reason"])
 
     def test_physical_address_is_no_peer(self):
-        for gid in ("192.168.77.11", "192.168.77.10"):
+        for gid in [host.ipv4 for host in self.lab.hosts]:
             answer = self.probe("blue/a", "connect", "--gid", gid, "--qpn", "17")
             self.assertEqual(answer["RTR"], "EHOSTUNREACH", gid)
 
