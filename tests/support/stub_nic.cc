@@ -31,21 +31,25 @@ class StubNic::Caller {
   Caller(std::byte* header, const Call& call) : header_(header), call_(call) {}
 
   [[nodiscard]] const Call& call() const { return call_; }
+  // The ABI carries pointers as numbers.
+  static std::byte* memory(std::uint64_t address) {
+    return reinterpret_cast<std::byte*>(address);  // NOLINT(performance-no-int-to-ptr)
+  }
   [[nodiscard]] std::vector<std::byte> in(std::uint16_t id) const {
     auto found = call_.find(id);
     if (!found) return {};
     std::vector<std::byte> out(found->len);
     if (out.empty()) return out;
-    const void* from = found->is_inline() ? static_cast<const void*>(&found->data)
-                                          : reinterpret_cast<const void*>(found->data);
-    std::memcpy(out.data(), from, out.size());
+    std::memcpy(out.data(),
+                found->is_inline() ? static_cast<const void*>(&found->data) : memory(found->data),
+                out.size());
     return out;
   }
   bool out(std::uint16_t id, std::span<const std::byte> bytes) {
     auto index = call_.index_of(id);
     if (!index) return false;
     Attr attribute = call_.attr(*index);
-    auto* to = reinterpret_cast<std::byte*>(attribute.data);
+    std::byte* to = memory(attribute.data);
     std::size_t fits = std::min<std::size_t>(bytes.size(), attribute.len);
     if (fits != 0) std::memcpy(to, bytes.data(), fits);
     std::memset(to + fits, 0, attribute.len - fits);

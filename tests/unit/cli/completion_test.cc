@@ -68,6 +68,7 @@ TEST_F(Completion, BashAndZshAndFishTakeTheirScripts) {
 TEST_F(Completion, KnowsEveryCommandOfTheTree) {
   auto all = command_words(*app_);
   std::vector<std::string> paths;
+  paths.reserve(all.size());
   for (const CommandWords& words : all)
     paths.push_back(words.path);
   EXPECT_THAT(paths, Contains("qmasq vpc create"));

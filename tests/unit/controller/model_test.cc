@@ -247,10 +247,10 @@ TEST(RequestRules, EtagsChangeWithTheVersion) {
 }
 
 TEST(RequestRules, MasksNameAllowedFieldsOnly) {
-  constexpr std::string_view allowed[] = {"ranges", "mtu", "description"};
-  EXPECT_EQ(check_mask({}, allowed, allowed).value().size(), 3U);
-  EXPECT_EQ(check_mask(Texts{"mtu", "mtu"}, allowed, allowed).value(), Texts{"mtu"});
-  auto wrong = check_mask(Texts{"vni"}, allowed, allowed);
+  constexpr std::string_view kAllowed[] = {"ranges", "mtu", "description"};
+  EXPECT_EQ(check_mask({}, kAllowed, kAllowed).value().size(), 3U);
+  EXPECT_EQ(check_mask(Texts{"mtu", "mtu"}, kAllowed, kAllowed).value(), Texts{"mtu"});
+  auto wrong = check_mask(Texts{"vni"}, kAllowed, kAllowed);
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().field, "update_mask");
   EXPECT_THAT(wrong.error().message, HasSubstr("ranges, mtu, description"));
@@ -260,7 +260,7 @@ TEST(RequestRules, PageTokensBelongToOneList) {
   auto token = make_page_token("vpcs?name=a*", "blue");
   EXPECT_EQ(read_page_token(token, "vpcs?name=a*").value(), "blue");
   EXPECT_EQ(read_page_token("", "vpcs").value(), "");
-  for (std::string wrong :
+  for (const std::string& wrong :
        {std::string("x"), token + "0", token + "zz", token.substr(0, 15), std::string(5000, 'a')}) {
     auto read = read_page_token(wrong, "vpcs?name=a*");
     ASSERT_FALSE(read) << wrong;
@@ -273,12 +273,12 @@ TEST(RequestRules, PageTokensBelongToOneList) {
 }
 
 TEST(Filter, ReadsTermsAndMatches) {
-  constexpr std::string_view fields[] = {"name", "vni"};
+  constexpr std::string_view kFields[] = {"name", "vni"};
   auto values = [](std::string_view field) {
     return field == "name" ? Texts{"vpcs/blue"} : Texts{"4096"};
   };
   auto matches = [&](std::string_view text) {
-    auto filter = Filter::parse(text, fields);
+    auto filter = Filter::parse(text, kFields);
     EXPECT_TRUE(filter) << text;
     return filter && filter->matches(values);
   };
@@ -288,15 +288,15 @@ TEST(Filter, ReadsTermsAndMatches) {
   EXPECT_TRUE(matches("name=*"));
   EXPECT_FALSE(matches("name=vpcs/b"));
   EXPECT_FALSE(matches("name=vpcs/blue AND vni=1"));
-  EXPECT_EQ(*Filter::parse("vni=4096", fields)->exact("vni"), "4096");
-  EXPECT_EQ(Filter::parse("vni=4*", fields)->exact("vni"), nullptr);
+  EXPECT_EQ(*Filter::parse("vni=4096", kFields)->exact("vni"), "4096");
+  EXPECT_EQ(Filter::parse("vni=4*", kFields)->exact("vni"), nullptr);
   for (std::string wrong : {"name", "mtu=3", "name=", "name=a AND", "AND", "name=a*b",
                             "name=a OR b", "name=a AND AND vni=1"}) {
-    auto filter = Filter::parse(wrong, fields);
+    auto filter = Filter::parse(wrong, kFields);
     ASSERT_FALSE(filter) << wrong;
     EXPECT_EQ(filter.error().field, "filter");
   }
-  EXPECT_FALSE(Filter::parse(std::string(2000, 'x'), fields));
+  EXPECT_FALSE(Filter::parse(std::string(2000, 'x'), kFields));
 }
 
 }  // namespace

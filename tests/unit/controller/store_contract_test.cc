@@ -453,7 +453,7 @@ TEST_P(StoreContract, ManyThreadsGetDifferentRevisionsInOrder) {
   }
   for (auto& thread : threads)
     thread.join();
-  ASSERT_EQ(commits_.size(), std::size_t{kThreads * kEach});
+  ASSERT_EQ(commits_.size(), std::size_t{kThreads} * kEach);
   for (std::size_t i = 0; i < commits_.size(); ++i)
     EXPECT_EQ(commits_[i].revision.value, i + 1);
 }
@@ -529,12 +529,12 @@ TEST_P(StoreContract, BehavesLikeItsModel) {
     ASSERT_EQ(revision().value, expected_revision);
   }
   open();
-  for (const auto& [vpc_id, addresses] : model) {
+  for (const auto& entry : model) {
     ASSERT_TRUE(store_->read([&](ReadView& view) -> Status {
-      QMASQ_ASSIGN(auto vpc, view.find_vpc(vpc_id));
+      QMASQ_ASSIGN(auto vpc, view.find_vpc(entry.first));
       for (std::uint32_t a = 0x0a000001; a < 0x0a000001 + 12; ++a) {
         QMASQ_ASSIGN(auto owner, view.address_owner(vpc->uid, IpAddress::from_v4(a)));
-        EXPECT_EQ(owner != nullptr, addresses.contains(a));
+        EXPECT_EQ(owner != nullptr, entry.second.contains(a));
       }
       return {};
     }));
