@@ -14,7 +14,7 @@
 namespace qmasq::vbond {
 namespace {
 
-using namespace qmasq::vbond::testing;
+using namespace qmasq::vbond::testing;  // NOLINT(google-build-using-namespace): values to test with
 
 const LocalNic kLocal{"rxe0", parse_gid("192.168.0.1").value()};
 
@@ -204,6 +204,7 @@ TEST(PeerMapThreads, ReadersAlwaysFindWhatStays) {
   std::atomic<std::size_t> found = 0;
   std::atomic<std::size_t> wrong = 0;
   std::vector<std::thread> readers;
+  readers.reserve(3);
   for (int r = 0; r < 3; ++r) {
     readers.emplace_back([&, r] {
       std::mt19937 random(static_cast<unsigned>(r));

@@ -9,7 +9,7 @@
 namespace qmasq::vbond {
 namespace {
 
-using namespace qmasq::vbond::testing;
+using namespace qmasq::vbond::testing;  // NOLINT(google-build-using-namespace): values to test with
 using ::testing::HasSubstr;
 
 const LocalNic kLocal{"rxe0", parse_gid("192.168.0.1").value()};
