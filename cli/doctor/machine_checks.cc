@@ -172,7 +172,7 @@ Findings check_features(const vbond::Features& features) {
             : fmt::format("Linux {} and later have it; you run {}.", feature.since,
                           features.kernel_release);
     out.push_back({feature.required ? Health::kFail : Health::kWarn, "kernel", name,
-                   fmt::format("missing{}; without it not: {}", why.empty() ? "" : " (" + why + ")",
+                   fmt::format("missing{}; what needs it: {}", why.empty() ? "" : " (" + why + ")",
                                feature.purpose),
                    remedy});
   }

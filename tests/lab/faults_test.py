@@ -65,6 +65,9 @@ class Faults(labtest.LabTest):
             self.assertEqual(result.code, 125)
             self.assertIn("/run/qmasq/attach.sock", result.err)
             self.assertIn("qmasq-vbond", result.err)
+            doctor = self.tenants.qmasq("doctor", host="hostB")
+            self.assertEqual(doctor.code, 1, doctor.out)
+            self.assertRegex(doctor.out, r"(?m)^FAIL .*agent")
         finally:
             fabric.start_agent(self.lab, "hostB")
             fabric.wait_in_sync(self.lab)
@@ -81,6 +84,12 @@ class Faults(labtest.LabTest):
             self.assertEqual(self.probe("red/b", "connect", "--gid", "10.0.0.1", "--qpn", "17")["RTR"], "0")
         finally:
             held.kill()
+
+    def test_doctor_finds_nothing_wrong(self):
+        for host in ("hostA", "hostB"):
+            doctor = self.tenants.qmasq("doctor", host=host)
+            self.assertEqual(doctor.code, 0, doctor.out + doctor.err)
+            self.assertRegex(doctor.out, r"doctor: \d+ ok, \d+ warnings?, 0 failed")
 
     def test_second_listener_is_explained(self):
         result = self.tenants.run("blue/a", [QMASQ, "run", "--endpoint", "blue/a", "--", "true"])
