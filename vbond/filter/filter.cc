@@ -29,7 +29,7 @@ constexpr std::uint32_t kArch = AUDIT_ARCH_AARCH64;
 constexpr std::uint32_t kVerbsIoctl = 0xc0181b01;
 
 constexpr std::uint32_t low_half(unsigned argument) {
-  return static_cast<std::uint32_t>(offsetof(seccomp_data, args) + argument * 8);
+  return static_cast<std::uint32_t>(offsetof(seccomp_data, args) + argument * std::size_t{8});
 }
 
 // Emits straight-line code with jumps only over the next few instructions, so that no label ever

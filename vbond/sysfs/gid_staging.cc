@@ -41,20 +41,20 @@ Status remove_tree(const std::string& path) {
 // What hides the host's addresses in one device of sysfs, and shows the endpoint's.
 void add_mounts(const std::string& home, const std::string& name, const fs::path& device,
                 const std::vector<StagedNic>& nics, std::vector<StagedMount>& out) {
-  std::string hidden = home + "/" + kHidden;
-  std::string staged = home + "/" + name;
+  const fs::path hidden = fs::path(home) / kHidden;
+  const fs::path staged = fs::path(home) / name;
   std::error_code error;
   auto managed = [&](const std::string& port) {
     return std::any_of(nics.begin(), nics.end(), [&](const StagedNic& nic) {
       return nic.device == name && (port.empty() || std::to_string(nic.port) == port);
     });
   };
-  if (!managed("")) {
+  if (!check_device(name) || !managed("")) {
     out.push_back({hidden, device});
     return;
   }
   for (const std::string part : {"node_guid", "sys_image_guid"}) {
-    if (fs::exists(device / part, error)) out.push_back({staged + "/" + part, device / part});
+    if (fs::exists(device / part, error)) out.push_back({staged / part, device / part});
   }
   auto ports = names_in(device / "ports");
   if (!ports) return;
@@ -62,8 +62,7 @@ void add_mounts(const std::string& home, const std::string& name, const fs::path
     for (const std::string part : {"gids", "gid_attrs"}) {
       fs::path target = device / "ports" / port / part;
       if (!fs::exists(target, error)) continue;
-      std::string source = staged + "/ports/" + port + "/" + part;
-      out.push_back({managed(port) ? source : hidden, target});
+      out.push_back({managed(port) ? staged / "ports" / port / part : hidden, target});
     }
   }
 }
@@ -110,13 +109,13 @@ std::vector<StagedMount> GidStaging::mounts(EndpointUid endpoint,
                                             const std::vector<StagedNic>& nics) const {
   std::lock_guard lock(mutex_);
   std::vector<StagedMount> out;
-  std::string all = roots_.sysfs + "/class/infiniband";
+  const fs::path all = fs::path(roots_.sysfs) / "class/infiniband";
   auto names = names_in(all);
   if (!names) return out;
   for (const std::string& name : *names) {
     std::error_code error;
-    fs::path device = fs::canonical(all + "/" + name, error);
-    if (error || !check_device(name)) continue;
+    fs::path device = fs::canonical(all / name, error);
+    if (error) continue;
     add_mounts(home(endpoint), name, device, nics, out);
   }
   return out;
@@ -124,12 +123,12 @@ std::vector<StagedMount> GidStaging::mounts(EndpointUid endpoint,
 
 std::vector<StagedNode> GidStaging::nodes(const std::vector<StagedNic>& nics) const {
   std::vector<StagedNode> out;
-  std::string verbs = roots_.sysfs + "/class/infiniband_verbs";
+  const fs::path verbs = fs::path(roots_.sysfs) / "class/infiniband_verbs";
   auto names = names_in(verbs);
   if (!names) return out;
   for (const std::string& name : *names) {
-    auto device = read_line(verbs + "/" + name + "/ibdev");
-    auto number = read_line(verbs + "/" + name + "/dev");
+    auto device = read_line(verbs / name / "ibdev");
+    auto number = read_line(verbs / name / "dev");
     if (!device || !number) continue;  // abi_version is a file here, and devices go away
     bool ours = std::any_of(nics.begin(), nics.end(),
                             [&](const StagedNic& nic) { return nic.device == *device; });

@@ -65,8 +65,8 @@ Status write_table(const std::string& directory, const std::vector<std::string>&
     for (std::size_t i = 0; i < texts.size() && !wanted; ++i)
       wanted = name == std::to_string(i);
     if (wanted) continue;
-    std::string path = directory + "/" + name;
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno(errno, path);
+    const std::filesystem::path path = std::filesystem::path(directory) / name;
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno(errno, path.native());
   }
   return {};
 }
