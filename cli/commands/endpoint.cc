@@ -37,8 +37,10 @@ std::string state_text(const v1::EndpointStatus& status) {
       return "bound";
     case v1::EndpointStatus::DEGRADED:
       return "degraded";
-    default:
+    case v1::EndpointStatus::UNBOUND:
       return "unbound";
+    default:
+      return "unknown";
   }
 }
 

@@ -61,17 +61,29 @@ Result<std::vector<IpAddress>> allocate(ReadView& view, const ActionContext& con
   return std::vector<IpAddress>{address};
 }
 
-bool bound(const ActionContext& context, EndpointUid uid) {
-  auto live = context.board.endpoint(uid);
-  return live && (live->state == BindState::kBound || live->state == BindState::kDegraded ||
-                  live->attachments > 0);
+bool bound(const EndpointLive& live) {
+  return live.state == BindState::kBound || live.state == BindState::kDegraded ||
+         live.attachments > 0;
+}
+
+// What is not known to be free counts as used. `anyway` ends the sentence.
+Error not_reported(const Endpoint& endpoint, const std::string& field, const char* anyway) {
+  return {Code::kFailedPrecondition,
+          fmt::format("{} has not reported since the controller started whether programs use it: "
+                      "wait until its agent is connected{}",
+                      host_name(endpoint.host_id), anyway),
+          0, field};
 }
 
 Status change_host(WriteView& view, const ActionContext& context, Endpoint& endpoint,
                    const std::string& name) {
   QMASQ_ASSIGN(HostPtr host, require_host(view, name, "endpoint.host"));
   if (host->uid == endpoint.host) return {};
-  if (bound(context, endpoint.uid)) {
+  auto live = context.board.endpoint(endpoint.uid);
+  if (live && live->state == BindState::kUnspecified) {
+    return tl::unexpected(not_reported(endpoint, "endpoint.host", ""));
+  }
+  if (live && bound(*live)) {
     return fail(Code::kFailedPrecondition,
                 fmt::format("it is bound on {}: end the programs that use it there first",
                             host_name(endpoint.host_id)),
@@ -177,6 +189,9 @@ Status delete_endpoint(WriteView& view, const ActionContext& context,
   QMASQ_ASSIGN(EndpointPtr endpoint, require_endpoint(view, request.name(), "name"));
   QMASQ_TRY(check_etag(request.etag(), endpoint->uid.value, endpoint->version, request.name()));
   auto live = context.board.endpoint(endpoint->uid);
+  if (!request.force() && live && live->state == BindState::kUnspecified) {
+    return tl::unexpected(not_reported(*endpoint, "name", ", or delete by force"));
+  }
   if (!request.force() && live && live->attachments > 0) {
     return fail(Code::kFailedPrecondition,
                 fmt::format("{} programs are attached to {} on {}: end them, or delete by force, "

@@ -61,6 +61,7 @@ void EndpointServiceImpl::fill_status(v1::Endpoint* endpoint) const {
     status->add_observed_addresses(address);
   status->set_attachments(live->attachments);
   status->set_queue_pairs(live->queue_pairs);
+  if (live->state == BindState::kUnspecified) return;  // nothing was reported, nor when
   to_proto(live->report_time, status->mutable_report_time());
 }
 

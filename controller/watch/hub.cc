@@ -50,6 +50,14 @@ void Hub::load(const Commit& all, Revision log_from, std::span<const LogEntry> l
     hosts_[uid].live.state = host->joined ? LiveState::kOffline : LiveState::kNeverJoined;
     publish(uid);
   }
+  for (const auto& [before, endpoint] : all.endpoints) {
+    auto host = world_.host(endpoint->host);
+    if (!host || !host->joined) continue;
+    EndpointLive unknown;
+    unknown.state = BindState::kUnspecified;
+    unknown.message = "not reported by its host since the controller started";
+    board_.set_endpoint(endpoint->uid, std::move(unknown));
+  }
   board_.set_current(world_.revision());
   publish_counts();
 }

@@ -20,6 +20,8 @@ struct HostLive {
   std::string reject_reason;
 };
 
+// kUnspecified: its host has not said a word about it since this controller started. Programs may
+// use it.
 enum class BindState : std::uint8_t { kUnspecified = 0, kUnbound = 1, kBound = 2, kDegraded = 3 };
 
 // What a host says about an endpoint of its own.

@@ -300,7 +300,37 @@ TEST_F(SyncTest, EndpointReportsShowAndProtect) {
   auto refused = client_->endpoints->DeleteEndpoint(Client::context().get(), remove, &gone);
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_THAT(refused.error_message(), HasSubstr("2 programs are attached"));
+  // A controller that starts anew does not know yet, and does not take it for free.
+  process_.kill9();
+  start("60000");
+  refused = client_->endpoints->DeleteEndpoint(Client::context().get(), remove, &gone);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(refused.error_message(), HasSubstr("hosts/hostA has not reported"));
+  FakeAgent again(process_, "hostA");
+  again.connect();
+  ASSERT_TRUE(again.follow(1));
+  report->mutable_status()->set_state(v1::EndpointStatus::UNBOUND);
+  report->mutable_status()->set_attachments(0);
+  again.write(request);
+  while (endpoint.status().state() != v1::EndpointStatus::UNBOUND) {
+    ASSERT_TRUE(client_->endpoints->GetEndpoint(Client::context().get(), get, &endpoint).ok());
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_TRUE(client_->endpoints->DeleteEndpoint(Client::context().get(), remove, &gone).ok());
+}
+
+TEST_F(SyncTest, AnEndpointInUseIsDeletedByForce) {
+  FakeAgent agent(process_, "hostA");
+  agent.connect();
+  ASSERT_TRUE(agent.follow(0));
+  ASSERT_TRUE(client_->create_vpc("blue", {"10.0.0.0/24"}).ok());
+  add_endpoint("blue", "a", "hostA");
+  process_.kill9();
+  start("60000");
+  v1::DeleteEndpointRequest remove;
+  remove.set_name("vpcs/blue/endpoints/a");
   remove.set_force(true);
+  v1::DeleteEndpointResponse gone;
   EXPECT_TRUE(client_->endpoints->DeleteEndpoint(Client::context().get(), remove, &gone).ok());
 }
 

@@ -322,7 +322,7 @@ TEST_F(HubTest, AHostSpeaksOnlyOfItsOwnEndpoints) {
   ASSERT_TRUE(board_.endpoint(EndpointUid{100}));
   EXPECT_EQ(board_.endpoint(EndpointUid{100})->state, BindState::kBound);
   EXPECT_LE(board_.endpoint(EndpointUid{100})->message.size(), 1024U);
-  EXPECT_FALSE(board_.endpoint(EndpointUid{101}));
+  EXPECT_EQ(board_.endpoint(EndpointUid{101})->state, BindState::kUnspecified) << "not its own";
   EXPECT_FALSE(board_.endpoint(EndpointUid{5555}));
   // Gone with the endpoint.
   hub_.commit({Revision{5}, {}, {{endpoints_[1], nullptr}}, {}});
