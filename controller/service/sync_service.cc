@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "common/resource_name.h"
+#include "common/seen_order.h"
 #include "controller/service/actions.h"
 #include "controller/wire/convert.h"
 #include "schema/grpc_status.h"
@@ -53,7 +54,9 @@ class SyncStream final : public grpc::ServerBidiReactor<v1::SyncRequest, v1::Syn
     Finish(std::move(status));
   }
 
+  // gRPC calls the next three in an order of its own making; OnDone comes last.
   void OnReadDone(bool ok) override {
+    SeenOrder order(this);
     if (!ok) {  // the agent closed, or is gone
       finish(grpc::Status::OK);
       return;
@@ -102,12 +105,14 @@ class SyncStream final : public grpc::ServerBidiReactor<v1::SyncRequest, v1::Syn
   }
 
   void OnWriteDone(bool ok) override {
+    SeenOrder order(this);
     // A failed write means that the stream is dead; the read says so too.
     if (!ok) return;
     watch_.post([id = id_](Hub& hub) { hub.written(id); });
   }
 
   void OnDone() override {
+    { SeenOrder order(this); }  // ends here: this object may be gone any moment now
     watch_.post([id = id_](Hub& hub) { hub.detach(id); });
     self_.reset();
   }

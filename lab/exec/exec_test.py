@@ -124,14 +124,15 @@ class Exec(unittest.TestCase):
         self.assertTrue(gone(pid))
 
     def test_group_dies_with_client(self):
-        with self.started("sleep 60 & echo $!; trap '' TERM; sleep 60; sleep 60") as (client, pid):
+        with self.started("trap '' TERM; sleep 60 & echo $!; sleep 60; sleep 60") as (client, pid):
             other = int(client.stdout.readline())
             client.kill()
         self.assertTrue(gone(pid))
         self.assertTrue(gone(other))
 
     def test_interrupt_reaches_the_command(self):
-        with self.started("trap 'echo caught; exit 3' INT; sleep 60 & wait") as (client, _):
+        with self.started("trap 'echo caught; exit 3' INT; echo ready; sleep 60 & wait") as (client, _):
+            self.assertEqual(client.stdout.readline(), b"ready\n")
             client.send_signal(signal.SIGINT)
             self.assertEqual(client.wait(10), 3)
             self.assertEqual(client.stdout.read(), b"caught\n")
@@ -142,7 +143,8 @@ class Exec(unittest.TestCase):
             self.assertEqual(client.wait(10), 130)
 
     def test_deaf_command_is_killed_after_terminate(self):
-        with self.started("trap '' TERM; while :; do sleep 0.1; done") as (client, pid):
+        with self.started("trap '' TERM; echo ready; while :; do sleep 0.1; done") as (client, pid):
+            self.assertEqual(client.stdout.readline(), b"ready\n")
             client.send_signal(signal.SIGTERM)
             self.assertEqual(client.wait(10), 143)
         self.assertTrue(gone(pid))

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/seen_order.h"
 #include "qmasq/v1/agent.grpc.pb.h"
 #include "tests/integration/cli/cli_runner.h"
 #include "tests/support/temp_dir.h"
@@ -20,17 +21,20 @@ using ::testing::HasSubstr;
 class FakeAgentService final : public v1::AgentService::Service {
  public:
   grpc::Status GetAgent(grpc::ServerContext*, const v1::GetAgentRequest*, v1::Agent* out) override {
+    SeenOrder order(this);
     *out = agent;
     return grpc::Status::OK;
   }
   grpc::Status ListConnections(grpc::ServerContext*, const v1::ListConnectionsRequest* request,
                                v1::ListConnectionsResponse* out) override {
+    SeenOrder order(this);
     connections_request = *request;
     *out = connections;
     return grpc::Status::OK;
   }
   grpc::Status WatchEvents(grpc::ServerContext*, const v1::WatchEventsRequest* request,
                            grpc::ServerWriter<v1::Event>* writer) override {
+    SeenOrder order(this);
     events_request = *request;
     for (const v1::Event& event : events)
       writer->Write(event);
@@ -56,7 +60,10 @@ class AgentCommands : public ::testing::Test {
   ~AgentCommands() override { server_->Shutdown(); }
   Ran run(std::vector<std::string> args) {
     args.insert(args.end(), {"--agent-socket-dir", folder_.path()});
-    return run_line(std::move(args));
+    { SeenOrder before(&agent_); }
+    Ran ran = run_line(std::move(args));
+    SeenOrder after(&agent_);
+    return ran;
   }
   void add_event(const std::string& type, const std::string& reason) {
     v1::Event event;

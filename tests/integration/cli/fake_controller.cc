@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "common/seen_order.h"
+
 namespace qmasq::cli::testing {
 namespace {
 
@@ -86,18 +88,21 @@ Status FakeController::begin(const std::string& call) {
 }
 
 Status FakeController::CreateVpc(Context*, const v1::CreateVpcRequest* request, v1::Vpc* out) {
+  SeenOrder order(this);
   create_vpc = *request;
   if (auto status = begin("CreateVpc"); !status.ok()) return status;
   return create(vpcs, "vpcs/" + request->vpc_id(), request->vpc(), request->validate_only(), out);
 }
 
 Status FakeController::GetVpc(Context*, const v1::GetVpcRequest* request, v1::Vpc* out) {
+  SeenOrder order(this);
   if (auto status = begin("GetVpc"); !status.ok()) return status;
   return get(vpcs, request->name(), out);
 }
 
 Status FakeController::ListVpcs(Context*, const v1::ListVpcsRequest* request,
                                 v1::ListVpcsResponse* out) {
+  SeenOrder order(this);
   list_vpcs = *request;
   if (auto status = begin("ListVpcs"); !status.ok()) return status;
   out->set_next_page_token(page(vpcs, "vpcs/", request->page_token(),
@@ -107,6 +112,7 @@ Status FakeController::ListVpcs(Context*, const v1::ListVpcsRequest* request,
 }
 
 Status FakeController::UpdateVpc(Context*, const v1::UpdateVpcRequest* request, v1::Vpc* out) {
+  SeenOrder order(this);
   update_vpc = *request;
   if (auto status = begin("UpdateVpc"); !status.ok()) return status;
   return get(vpcs, request->vpc().name(), out);
@@ -114,6 +120,7 @@ Status FakeController::UpdateVpc(Context*, const v1::UpdateVpcRequest* request, 
 
 Status FakeController::DeleteVpc(Context*, const v1::DeleteVpcRequest* request,
                                  v1::DeleteVpcResponse* out) {
+  SeenOrder order(this);
   delete_vpc = *request;
   if (auto status = begin("DeleteVpc"); !status.ok()) return status;
   out->set_revision(9);
@@ -122,6 +129,7 @@ Status FakeController::DeleteVpc(Context*, const v1::DeleteVpcRequest* request,
 
 Status FakeController::CreateEndpoint(Context*, const v1::CreateEndpointRequest* request,
                                       v1::Endpoint* out) {
+  SeenOrder order(this);
   create_endpoint = *request;
   if (auto status = begin("CreateEndpoint"); !status.ok()) return status;
   if (vpcs.count(request->parent()) == 0) return not_found(request->parent());
@@ -132,12 +140,14 @@ Status FakeController::CreateEndpoint(Context*, const v1::CreateEndpointRequest*
 
 Status FakeController::GetEndpoint(Context*, const v1::GetEndpointRequest* request,
                                    v1::Endpoint* out) {
+  SeenOrder order(this);
   if (auto status = begin("GetEndpoint"); !status.ok()) return status;
   return get(endpoints, request->name(), out);
 }
 
 Status FakeController::ListEndpoints(Context*, const v1::ListEndpointsRequest* request,
                                      v1::ListEndpointsResponse* out) {
+  SeenOrder order(this);
   list_endpoints = *request;
   if (auto status = begin("ListEndpoints"); !status.ok()) return status;
   bool all = request->parent() == "vpcs/-";
@@ -151,6 +161,7 @@ Status FakeController::ListEndpoints(Context*, const v1::ListEndpointsRequest* r
 
 Status FakeController::UpdateEndpoint(Context*, const v1::UpdateEndpointRequest* request,
                                       v1::Endpoint* out) {
+  SeenOrder order(this);
   update_endpoint = *request;
   if (auto status = begin("UpdateEndpoint"); !status.ok()) return status;
   return get(endpoints, request->endpoint().name(), out);
@@ -158,6 +169,7 @@ Status FakeController::UpdateEndpoint(Context*, const v1::UpdateEndpointRequest*
 
 Status FakeController::DeleteEndpoint(Context*, const v1::DeleteEndpointRequest* request,
                                       v1::DeleteEndpointResponse* out) {
+  SeenOrder order(this);
   delete_endpoint = *request;
   if (auto status = begin("DeleteEndpoint"); !status.ok()) return status;
   out->set_revision(9);
@@ -165,6 +177,7 @@ Status FakeController::DeleteEndpoint(Context*, const v1::DeleteEndpointRequest*
 }
 
 Status FakeController::CreateHost(Context*, const v1::CreateHostRequest* request, v1::Host* out) {
+  SeenOrder order(this);
   create_host = *request;
   if (auto status = begin("CreateHost"); !status.ok()) return status;
   return create(hosts, "hosts/" + request->host_id(), request->host(), request->validate_only(),
@@ -172,12 +185,14 @@ Status FakeController::CreateHost(Context*, const v1::CreateHostRequest* request
 }
 
 Status FakeController::GetHost(Context*, const v1::GetHostRequest* request, v1::Host* out) {
+  SeenOrder order(this);
   if (auto status = begin("GetHost"); !status.ok()) return status;
   return get(hosts, request->name(), out);
 }
 
 Status FakeController::ListHosts(Context*, const v1::ListHostsRequest* request,
                                  v1::ListHostsResponse* out) {
+  SeenOrder order(this);
   if (auto status = begin("ListHosts"); !status.ok()) return status;
   out->set_next_page_token(page(hosts, "hosts/", request->page_token(),
                                 size_of(request->page_size(), page_limit),
@@ -186,6 +201,7 @@ Status FakeController::ListHosts(Context*, const v1::ListHostsRequest* request,
 }
 
 Status FakeController::UpdateHost(Context*, const v1::UpdateHostRequest* request, v1::Host* out) {
+  SeenOrder order(this);
   update_host = *request;
   if (auto status = begin("UpdateHost"); !status.ok()) return status;
   return get(hosts, request->host().name(), out);
@@ -193,6 +209,7 @@ Status FakeController::UpdateHost(Context*, const v1::UpdateHostRequest* request
 
 Status FakeController::DeleteHost(Context*, const v1::DeleteHostRequest* request,
                                   v1::DeleteHostResponse* out) {
+  SeenOrder order(this);
   delete_host = *request;
   if (auto status = begin("DeleteHost"); !status.ok()) return status;
   out->set_revision(9);
@@ -201,6 +218,7 @@ Status FakeController::DeleteHost(Context*, const v1::DeleteHostRequest* request
 
 Status FakeController::WaitRollout(Context*, const v1::WaitRolloutRequest* request,
                                    v1::WaitRolloutResponse* out) {
+  SeenOrder order(this);
   wait_rollout = *request;
   if (auto status = begin("WaitRollout"); !status.ok()) return status;
   *out = rollout;

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/seen_order.h"
 #include "tests/integration/cli/cli_runner.h"
 #include "tests/integration/cli/fake_controller.h"
 
@@ -17,9 +18,14 @@ using ::testing::IsEmpty;
 class Resources : public ::testing::Test {
  protected:
   Ran run(std::vector<std::string> args) {
-    controller_.calls.clear();
+    {
+      SeenOrder before(&controller_);
+      controller_.calls.clear();
+    }
     args.insert(args.end(), {"--controller", controller_.address()});
-    return run_line(std::move(args));
+    Ran ran = run_line(std::move(args));
+    SeenOrder after(&controller_);
+    return ran;
   }
   void add_vpc(const std::string& id, std::uint32_t vni) {
     v1::Vpc& vpc = controller_.vpcs["vpcs/" + id];

@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "common/seen_order.h"
+
 namespace qmasq::cli::testing {
 namespace {
 
@@ -76,6 +78,7 @@ FakeAgent::~FakeAgent() {
 
 Result<vbond::AttachHandler::Offer> FakeAgent::offer(const std::string& endpoint,
                                                      const vbond::AttachPeer& peer) {
+  SeenOrder order(this);
   std::lock_guard lock(mutex_);
   endpoint_ = endpoint;
   command_ = peer.command;
@@ -91,6 +94,7 @@ Result<vbond::AttachHandler::Offer> FakeAgent::offer(const std::string& endpoint
 
 Status FakeAgent::attached(EndpointUid, const vbond::AttachPeer&,
                            std::unique_ptr<vbond::NotificationPort> port) {
+  SeenOrder order(this);
   if (refuse_attached) QMASQ_TRY(refuse_attached());
   std::lock_guard lock(mutex_);
   servers_.emplace_back([this, port = std::move(port)] { serve(*port); });
@@ -158,7 +162,11 @@ Finished run_tenant(const FakeAgent& agent, const std::vector<std::string>& prog
   words.insert(words.end(), options.begin(), options.end());
   words.emplace_back("--");
   words.insert(words.end(), program.begin(), program.end());
-  return run_command(words, in_child);
+  // The two ends of the attach socket are one after the other.
+  { SeenOrder before(&agent); }
+  Finished finished = run_command(words, in_child);
+  SeenOrder after(&agent);
+  return finished;
 }
 
 }  // namespace qmasq::cli::testing

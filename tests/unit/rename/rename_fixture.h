@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -26,10 +27,18 @@ namespace qp_mask = uverbs::qp_mask;
 class FixedPolicy final : public WirePolicy {
  public:
   [[nodiscard]] WireMarks marks(const WireQuestion& question) const override {
-    asked = question;
+    std::lock_guard lock(mutex_);
+    asked_ = question;
     return {0x4711, 0x20, 3};
   }
-  mutable WireQuestion asked;
+  [[nodiscard]] WireQuestion asked() const {
+    std::lock_guard lock(mutex_);
+    return asked_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable WireQuestion asked_;  // guarded by mutex_
 };
 
 // hostA, with endpoints of two VPCs that use the same addresses, in sync with a controller.

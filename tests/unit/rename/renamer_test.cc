@@ -37,9 +37,9 @@ TEST_F(RenamerTest, RtrGoesOutInPhysicalTerms) {
   EXPECT_EQ(plan->path->peer, EndpointUid{102});
   EXPECT_EQ(plan->path->peer_name, "vpcs/blue/endpoints/b");
   EXPECT_EQ(plan->path->peer_host_name, "hosts/hostB");
-  EXPECT_EQ(wire_.asked.endpoint, EndpointUid{101});
-  EXPECT_EQ(wire_.asked.qpn, Qpn{0x11});
-  EXPECT_EQ(wire_.asked.peer_qpn, Qpn{0x55});
+  EXPECT_EQ(wire_.asked().endpoint, EndpointUid{101});
+  EXPECT_EQ(wire_.asked().qpn, Qpn{0x11});
+  EXPECT_EQ(wire_.asked().peer_qpn, Qpn{0x55});
 }
 
 TEST_F(RenamerTest, TheSameGidMeansSomebodyElseInAnotherVpc) {
