@@ -398,6 +398,9 @@ TEST_F(SyncTest, ARolloutTellsWhoIsMissing) {
   add_endpoint("blue", "a", "hostA");
   auto revision = add_endpoint("blue", "b", "hostB");
   ASSERT_TRUE(agent.follow(revision));
+  // Its acknowledgement may still be on its way.
+  while (host("hostA").status().applied_revision() < revision)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   auto response = rollout(revision, 0);
   EXPECT_FALSE(response.complete());
   ASSERT_EQ(response.hosts_size(), 2);
