@@ -9,7 +9,7 @@ namespace qmasq::vbond {
 std::vector<StagedNic> EndpointFiles::staged_nics() const {
   std::vector<StagedNic> out;
   for (const NicPtr& nic : nics_.list())
-    out.push_back({nic->device, {nic->port}});
+    out.push_back({nic->device, nic->port});
   return out;
 }
 
