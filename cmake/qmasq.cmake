@@ -69,7 +69,7 @@ function(qmasq_test name)
   endif()
 endfunction()
 
-# qmasq_fuzz(NAME CORPUS dir SOURCES ... LIBS ...)
+# qmasq_fuzz(NAME CORPUS dir SOURCES ... LIBS ...), in the folder tests/fuzz/NAME.
 # The source defines LLVMFuzzerTestOneInput. With QMASQ_FUZZ it becomes a libFuzzer program in
 # bin/fuzz; in every build its corpus is replayed as an ordinary unit test.
 function(qmasq_fuzz name)
@@ -79,6 +79,10 @@ function(qmasq_fuzz name)
     target_link_libraries(${name} PRIVATE qmasq_flags ${arg_LIBS})
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/fuzz)
+    if(NOT TARGET fuzz)
+      add_custom_target(fuzz)
+    endif()
+    add_dependencies(fuzz ${name})
   endif()
   if(QMASQ_TESTS)
     add_executable(${name}_replay ${arg_SOURCES} ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.cc)
