@@ -39,7 +39,7 @@ std::string detail_text(const v1::Event& event) {
 
 // Columns of fixed width: a stream cannot know what comes. One space at least between two.
 void print_row(const Shell& shell, const std::vector<std::string>& cells) {
-  static constexpr std::size_t kWidths[] = {28, 17, 16, 12, 14, 7, 16, 0};
+  static constexpr std::size_t kWidths[] = {31, 17, 16, 12, 14, 7, 16, 0};
   for (std::size_t i = 0; i < cells.size(); ++i) {
     std::string cell = cells[i].empty() ? "-" : printable(cells[i]);
     shell.console.out << cell;
