@@ -40,19 +40,6 @@ void add_list_options(CLI::App& command, ListOptions& options, const std::string
 [[nodiscard]] Outcome<int> wait_for_hosts(const Shell& shell, const Server& server,
                                           const MutationOptions& options, std::uint64_t revision);
 
-// After a mutation that gives a resource.
-template <typename Resource>
-[[nodiscard]] Outcome<int> finish(const Shell& shell, const Server& server,
-                                  const MutationOptions& options, const Resource& resource,
-                                  const std::function<void(const Resource&)>& print_table) {
-  if (shell.options.format == Format::kTable) {
-    print_table(resource);
-  } else {
-    print_document(shell.console.out, to_document(resource), shell.options.format);
-  }
-  return wait_for_hosts(shell, server, options, resource.revision());
-}
-
 // What every mutation has; an etag comes with the resource (update) or the request (delete).
 template <typename Request>
 void fill_mutation(const MutationOptions& options, Request& request) {
@@ -75,6 +62,17 @@ template <typename Resource, typename Print>
     print_document(shell.console.out, to_document(resource), shell.options.format);
   }
   return kExitOk;
+}
+
+// After a mutation that gives a resource. `print_table` prints a list of them, for people.
+template <typename Resource, typename Print>
+[[nodiscard]] Outcome<int> finish(const Shell& shell, const Server& server,
+                                  const MutationOptions& options, const Resource& resource,
+                                  Print print_table) {
+  QMASQ_TRY(show_one(shell, resource, [&](const Shell& on, const Resource& one) {
+    print_table(on, std::vector<Resource>{one});
+  }));
+  return wait_for_hosts(shell, server, options, resource.revision());
 }
 
 // After a delete.

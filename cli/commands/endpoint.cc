@@ -135,9 +135,7 @@ Outcome<int> create(const Shell& shell, const Arguments& args) {
   if (!made) {
     return suggest(server, made.error(), *name, short_name(request.endpoint().host()));
   }
-  return finish<v1::Endpoint>(shell, server, args.mutation, *made, [&](const v1::Endpoint& one) {
-    print_table(shell, std::vector<v1::Endpoint>{one});
-  });
+  return finish(shell, server, args.mutation, *made, print_table<std::vector<v1::Endpoint>>);
 }
 
 Outcome<int> list(const Shell& shell, const Arguments& args) {
@@ -197,9 +195,7 @@ Outcome<int> update(const Shell& shell, const Arguments& args) {
   if (!changed) {
     return suggest(server, changed.error(), *name, short_name(request.endpoint().host()));
   }
-  return finish<v1::Endpoint>(shell, server, args.mutation, *changed, [&](const v1::Endpoint& one) {
-    print_table(shell, std::vector<v1::Endpoint>{one});
-  });
+  return finish(shell, server, args.mutation, *changed, print_table<std::vector<v1::Endpoint>>);
 }
 
 Outcome<int> remove(const Shell& shell, const Arguments& args) {

@@ -109,9 +109,7 @@ Outcome<int> create(const Shell& shell, const Arguments& args) {
   request.mutable_host()->set_description(args.description.value_or(""));
   fill_mutation(args.mutation, request);
   QMASQ_ASSIGN(v1::Host made, server.call(stub, &Stub::CreateHost, request));
-  return finish<v1::Host>(shell, server, args.mutation, made, [&](const v1::Host& host) {
-    print_table(shell, std::vector<v1::Host>{host});
-  });
+  return finish(shell, server, args.mutation, made, print_table<std::vector<v1::Host>>);
 }
 
 Outcome<int> list(const Shell& shell, const Arguments& args) {
@@ -156,9 +154,7 @@ Outcome<int> update(const Shell& shell, const Arguments& args) {
   fill_mutation(args.mutation, request);
   auto changed = server.call(stub, &Stub::UpdateHost, request);
   if (!changed) return suggest(server, changed.error(), *id);
-  return finish<v1::Host>(shell, server, args.mutation, *changed, [&](const v1::Host& host) {
-    print_table(shell, std::vector<v1::Host>{host});
-  });
+  return finish(shell, server, args.mutation, *changed, print_table<std::vector<v1::Host>>);
 }
 
 Outcome<int> remove(const Shell& shell, const Arguments& args) {

@@ -75,9 +75,7 @@ Outcome<int> create(const Shell& shell, const Arguments& args) {
   fill(args, *request.mutable_vpc());
   fill_mutation(args.mutation, request);
   QMASQ_ASSIGN(v1::Vpc made, server.call(stub, &Stub::CreateVpc, request));
-  return finish<v1::Vpc>(shell, server, args.mutation, made, [&](const v1::Vpc& vpc) {
-    print_table(shell, std::vector<v1::Vpc>{vpc});
-  });
+  return finish(shell, server, args.mutation, made, print_table<std::vector<v1::Vpc>>);
 }
 
 Outcome<int> list(const Shell& shell, const Arguments& args) {
@@ -125,9 +123,7 @@ Outcome<int> update(const Shell& shell, const Arguments& args) {
   fill_mutation(args.mutation, request);
   auto vpc = server.call(stub, &Stub::UpdateVpc, request);
   if (!vpc) return suggest(server, vpc.error(), *id);
-  return finish<v1::Vpc>(shell, server, args.mutation, *vpc, [&](const v1::Vpc& changed) {
-    print_table(shell, std::vector<v1::Vpc>{changed});
-  });
+  return finish(shell, server, args.mutation, *vpc, print_table<std::vector<v1::Vpc>>);
 }
 
 Outcome<int> remove(const Shell& shell, const Arguments& args) {

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "common/metrics.h"
 #include "qmasq/v1/agent.pb.h"
 #include "tests/integration/agent/site_network.h"
+#include "tests/support/eventually.h"
 #include "tests/support/fake_kernel.h"
 #include "tests/support/temp_dir.h"
 #include "vbond/agent/agent.h"
@@ -33,15 +32,6 @@ class AgentSite {
   [[nodiscard]] const std::string& attach_socket() const { return attach_socket_; }
   [[nodiscard]] std::string file(const std::string& name) const { return directory_.file(name); }
 
-  // Looks every few milliseconds, for ten seconds.
-  template <typename Condition>
-  [[nodiscard]] static bool eventually(Condition&& condition) {
-    for (int i = 0; i < 1000; ++i) {
-      if (condition()) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return false;
-  }
   [[nodiscard]] bool in_sync_at(std::uint64_t revision) const {
     return eventually([&] {
       auto agent = describe();

@@ -143,7 +143,7 @@ TEST_F(AgentTest, ExplainsWhyAProgramMayNotIn) {
     EXPECT_THAT(offer.error().message, HasSubstr(one.says));
   }
   a_.nics->remove("rxe0");
-  ASSERT_TRUE(AgentSite::eventually([&] { return a_.describe().nics_size() == 0; }));
+  ASSERT_TRUE(eventually([&] { return a_.describe().nics_size() == 0; }));
   auto offer = ask(a_, "blue/a");
   ASSERT_FALSE(offer.has_value());
   EXPECT_THAT(offer.error().message, HasSubstr("no NIC"));
@@ -165,7 +165,7 @@ TEST_F(AgentTest, LetsNobodyInBeforeItHasTheState) {
 TEST_F(AgentTest, GoesOnWithWhatItHoldsWhenTheControllerIsAway) {
   start_both();
   controller_.stop();
-  ASSERT_TRUE(AgentSite::eventually([&] { return !a_.describe().connected(); }));
+  ASSERT_TRUE(eventually([&] { return !a_.describe().connected(); }));
   EXPECT_TRUE(a_.describe().in_sync());
   EXPECT_TRUE(ask(a_, "blue/a").has_value());
 }
@@ -178,7 +178,7 @@ TEST_F(AgentTest, FollowsAnEndpointsAddresses) {
     model.put_endpoint(10, 1, "a", "hostA", {"10.0.0.1", "10.0.0.7"});
   });
   std::string gids = a_.file("endpoints") + "/10/rxe0/ports/1/gids";
-  EXPECT_TRUE(AgentSite::eventually([&] {
+  EXPECT_TRUE(eventually([&] {
     return read(gids + "/2") == "0000:0000:0000:0000:0000:ffff:0a00:0007\n";
   })) << a_.describe().DebugString();
 }
@@ -189,7 +189,7 @@ TEST_F(AgentTest, ClearsAwayAnEndpointThatGoes) {
   std::string files = a_.file("endpoints") + "/10";
   ASSERT_TRUE(std::filesystem::exists(files));
   controller_.change([](auto& model) { model.remove_endpoint(10); });
-  EXPECT_TRUE(AgentSite::eventually([&] { return !std::filesystem::exists(files); }));
+  EXPECT_TRUE(eventually([&] { return !std::filesystem::exists(files); }));
   EXPECT_FALSE(ask(a_, "blue/a").has_value());
   auto agent = a_.describe();
   ASSERT_EQ(agent.local_endpoints_size(), 1);
@@ -219,9 +219,8 @@ TEST_F(AgentTest, StartsAgainWhereAnotherStopped) {
   controller_.change([](auto& model) { model.remove_endpoint(10); });
   ASSERT_TRUE(a_.start().has_value());
   ASSERT_TRUE(a_.in_sync_at(controller_.revision()));
-  EXPECT_TRUE(AgentSite::eventually([&] {
-    return !std::filesystem::exists(a_.file("endpoints") + "/10");
-  })) << "files of an endpoint that went while no agent ran";
+  EXPECT_TRUE(eventually([&] { return !std::filesystem::exists(a_.file("endpoints") + "/10"); }))
+      << "files of an endpoint that went while no agent ran";
   EXPECT_TRUE(ask(a_, "red/a").has_value());
 }
 

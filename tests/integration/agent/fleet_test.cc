@@ -34,7 +34,7 @@ class FleetTest : public ::testing::Test {
           std::make_unique<AgentSite>("host" + number, address(), "192.0.2.1" + number));
       auto status = agents_.back()->start();
       ASSERT_TRUE(status.has_value()) << status.error().message;
-      ASSERT_TRUE(AgentSite::eventually([&] { return agents_.back()->describe().in_sync(); }));
+      ASSERT_TRUE(eventually([&] { return agents_.back()->describe().in_sync(); }));
     }
     Client client(controller_);
     for (const char* vpc : {"blue", "red"}) {
@@ -59,7 +59,7 @@ class FleetTest : public ::testing::Test {
   [[nodiscard]] bool all_have_all() {
     Client client(controller_);
     auto endpoints = client.list_endpoints("vpcs/-");
-    return AgentSite::eventually([&] {
+    return eventually([&] {
       for (std::size_t i = 0; i < agents_.size(); ++i) {
         auto agent = agents_[i]->describe();
         if (!agent.connected() || agent.endpoints() != endpoints.size()) return false;
@@ -83,7 +83,7 @@ class FleetTest : public ::testing::Test {
 TEST_F(FleetTest, TheControllerKnowsWhatAgentsReport) {
   Client client(controller_);
   v1::Host host;
-  EXPECT_TRUE(AgentSite::eventually([&] {
+  EXPECT_TRUE(eventually([&] {
     v1::GetHostRequest request;
     request.set_name("hosts/host1");
     return client.hosts->GetHost(Client::context().get(), request, &host).ok() &&
@@ -96,7 +96,7 @@ TEST_F(FleetTest, TheControllerKnowsWhatAgentsReport) {
   EXPECT_EQ(host.status().kernel_release(), "6.1.0-test");
 
   agents_[1]->nics->remove("rxe0");
-  EXPECT_TRUE(AgentSite::eventually([&] {
+  EXPECT_TRUE(eventually([&] {
     v1::GetHostRequest request;
     request.set_name("hosts/host1");
     return client.hosts->GetHost(Client::context().get(), request, &host).ok() &&
@@ -138,7 +138,7 @@ TEST_F(FleetTest, NothingIsMissedWhenTheControllerIsKilled) {
     }
     controller_.kill9();
     for (const auto& agent : agents_) {
-      EXPECT_TRUE(AgentSite::eventually([&] { return !agent->describe().connected(); }));
+      EXPECT_TRUE(eventually([&] { return !agent->describe().connected(); }));
       EXPECT_TRUE(agent->describe().in_sync());
     }
     controller_.start();
@@ -160,7 +160,7 @@ TEST_F(FleetTest, ASlowAgentHoldsUpNobody) {
   ASSERT_TRUE(client.create_host("slow").ok());
   FollowerSite slow(controller_.socket(), "hosts/slow");
   slow.client_.start();
-  ASSERT_TRUE(slow.poll([&] { return slow.state_.in_sync(); }));
+  ASSERT_TRUE(eventually([&] { return slow.state_.in_sync(); }));
   slow.stall(true);
   ASSERT_TRUE(client.create_endpoint("blue", "slow", "slow", {"10.0.200.1"}).ok());
   for (int i = 0; i < 30; ++i)
@@ -177,11 +177,11 @@ TEST_F(FleetTest, AControllerThatHangsIsNoticed) {
   FollowerSite site(controller_.socket(), "hosts/watcher", std::chrono::milliseconds(10'000),
                     std::chrono::milliseconds(1'500));
   site.client_.start();
-  ASSERT_TRUE(site.poll([&] { return site.state_.in_sync(); }));
+  ASSERT_TRUE(eventually([&] { return site.state_.in_sync(); }));
   ASSERT_EQ(::kill(controller_.pid(), SIGSTOP), 0);
-  EXPECT_TRUE(site.poll([&] { return !site.state_.status().connected; }));
+  EXPECT_TRUE(eventually([&] { return !site.state_.status().connected; }));
   ASSERT_EQ(::kill(controller_.pid(), SIGCONT), 0);
-  EXPECT_TRUE(site.poll([&] { return site.state_.status().connected; }));
+  EXPECT_TRUE(eventually([&] { return site.state_.status().connected; }));
 }
 
 TEST_F(FleetTest, AnotherStoreReplacesEverything) {
@@ -191,7 +191,7 @@ TEST_F(FleetTest, AnotherStoreReplacesEverything) {
   Client client(controller_);
   ASSERT_TRUE(client.create_vpc("green", {"10.0.0.0/16"}).ok());
   for (int i = 0; i < 3; ++i) {
-    ASSERT_TRUE(AgentSite::eventually([&] {
+    ASSERT_TRUE(eventually([&] {
       return client
           .create_endpoint("green", "g" + std::to_string(i), "host" + std::to_string(i), {})
           .ok();
@@ -207,7 +207,7 @@ TEST_F(FleetTest, AnotherStoreReplacesEverything) {
 TEST_F(FleetTest, TwoAgentsOfOneNameAreTold) {
   AgentSite twin("host0", address(), "192.0.2.99");
   ASSERT_TRUE(twin.start().has_value());
-  EXPECT_TRUE(AgentSite::eventually([&] {
+  EXPECT_TRUE(eventually([&] {
     for (const AgentSite* site : {agents_[0].get(), &twin}) {
       if (site->describe().last_error().find("--host-name") != std::string::npos) return true;
     }

@@ -8,10 +8,10 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 
 #include "common/metrics.h"
 #include "tests/support/controller_model.h"
+#include "tests/support/eventually.h"
 #include "vbond/sync/metrics.h"
 #include "vbond/sync/sync_client.h"
 
@@ -71,15 +71,6 @@ class FollowerSite final : public vbond::Follower {
     for (const auto& event : events_.read(0, 1000, std::chrono::milliseconds(0)))
       out += event.reason + "\n";
     return out;
-  }
-  // Polls what has no notification of its own.
-  template <typename Condition>
-  [[nodiscard]] bool poll(Condition&& condition) {
-    for (int i = 0; i < 1000; ++i) {
-      if (condition()) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return false;
   }
 
   SystemClock clock_;

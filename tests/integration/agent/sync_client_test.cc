@@ -16,6 +16,7 @@ namespace qmasq::vbond {
 namespace {
 
 using std::chrono::milliseconds;
+using test::eventually;
 using test::FakeController;
 using test::FollowerSite;
 using ::testing::HasSubstr;
@@ -78,13 +79,13 @@ TEST_F(SyncClientTest, FollowsAcknowledgesAndReports) {
   auto revision = controller_->revision();
   EXPECT_TRUE(
       controller_->wait([&](auto& heard) { return heard["hosts/hostA"].acks.back() == revision; }));
-  EXPECT_TRUE(site.poll([&] { return site.ticks_ > 0; }));
+  EXPECT_TRUE(eventually([&] { return site.ticks_ > 0; }));
 }
 
 TEST_F(SyncClientTest, WaitsForAControllerThatIsNotThereYet) {
   FollowerSite site(socket_, "hosts/hostA");
   site.client_.start();
-  ASSERT_TRUE(site.poll([&] { return !site.state_.status().last_error.empty(); }));
+  ASSERT_TRUE(eventually([&] { return !site.state_.status().last_error.empty(); }));
   EXPECT_FALSE(site.state_.in_sync());
   controller_->start();
   EXPECT_TRUE(site.wait_for(controller_->state()));
@@ -101,7 +102,7 @@ TEST_F(SyncClientTest, TakesUpWhereItWasAfterEachRestart) {
     ASSERT_TRUE(first.wait_for(controller_->state())) << round;
     ASSERT_TRUE(second.wait_for(controller_->state())) << round;
     controller_->stop();
-    ASSERT_TRUE(first.poll([&] { return !first.state_.status().connected; }));
+    ASSERT_TRUE(eventually([&] { return !first.state_.status().connected; }));
     EXPECT_TRUE(first.state_.in_sync()) << "what is held stays in use";
     add_endpoint(20 + round);
     controller_->change([](auto& model) { model.remove_endpoint(11); });
@@ -164,7 +165,7 @@ TEST_F(SyncClientTest, RejectsNonsenseAndKeepsWhatItHas) {
     EXPECT_EQ(site.world_, before);
   }
   EXPECT_TRUE(
-      site.poll([&] { return site.events().find("rejected revision") != std::string::npos; }));
+      eventually([&] { return site.events().find("rejected revision") != std::string::npos; }));
   controller_->send_nonsense(false);
   EXPECT_TRUE(site.wait_for(controller_->state()));
 }
@@ -174,7 +175,7 @@ TEST_F(SyncClientTest, SaysLoudlyThatItsNameIsTaken) {
   controller_->start();
   FollowerSite site(socket_, "hosts/hostA");
   site.client_.start();
-  ASSERT_TRUE(site.poll([&] { return site.events().find("--host-name") != std::string::npos; }));
+  ASSERT_TRUE(eventually([&] { return site.events().find("--host-name") != std::string::npos; }));
   auto tries = controller_->heard("hosts/hostA").hellos.size();
   EXPECT_LE(tries, 3U);
   controller_->refuse_streams(false);

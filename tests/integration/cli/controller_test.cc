@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <chrono>
-#include <cstdlib>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
 #include "tests/integration/cli/cli_runner.h"
-#include "tests/support/temp_dir.h"
+#include "tests/integration/controller/controller_process.h"
 
 // The command line against the real controller: that both mean the same by names, fields, filters,
 // pages and refusals.
@@ -23,34 +16,16 @@ using ::testing::HasSubstr;
 
 class WithController : public ::testing::Test {
  protected:
-  WithController() {
-    child_ = ::fork();
-    if (child_ == 0) {
-      std::string data = folder_.file("data");
-      std::string socket = folder_.file("c.sock");
-      ::execl(QMASQ_CONTROLLER_PROGRAM, "qmasq-controller", "--data-dir", data.c_str(), "--socket",
-              socket.c_str(), "--listen", "", "--metrics", "", "--log-level", "error", nullptr);
-      ::_exit(99);
-    }
-    // Started when it answers.
-    for (int i = 0; i < 500 && run({"vpc", "list"}).code != 0; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-  }
-  ~WithController() override {
-    ::kill(child_, SIGTERM);
-    ::waitpid(child_, nullptr, 0);
-  }
+  void SetUp() override { controller_.start(); }
   Ran run(std::vector<std::string> args) {
-    args.insert(args.end(), {"--controller", folder_.file("c.sock")});
+    args.insert(args.end(), {"--controller", controller_.socket()});
     return run_line(std::move(args));
   }
   nlohmann::json json(std::vector<std::string> args) {
     args.insert(args.end(), {"-o", "json"});
     return nlohmann::json::parse(run(std::move(args)).out, nullptr, false);
   }
-  qmasq::testing::TempDir folder_;
-  pid_t child_ = -1;
+  controller::testing::ControllerProcess controller_;
 };
 
 TEST_F(WithController, AVpcFromCreationToDeletion) {

@@ -16,10 +16,10 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "tests/support/agent_world.h"
+#include "tests/support/eventually.h"
 #include "tests/support/stub_nic.h"
 #include "vbond/attach/attach_server.h"
 #include "vbond/kernel/verbs_device.h"
@@ -179,15 +179,5 @@ class Tenant {
   pid_t pid_ = 0;
   UniqueFd output_;
 };
-
-template <typename Condition>
-bool eventually(Condition condition, std::chrono::milliseconds limit = std::chrono::seconds(10)) {
-  auto end = std::chrono::steady_clock::now() + limit;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
-}
 
 }  // namespace qmasq::test

@@ -8,6 +8,7 @@
 #include <future>
 #include <thread>
 
+#include "tests/support/eventually.h"
 #include "tests/unit/intercept/tenant.h"
 
 namespace qmasq::test {
@@ -67,15 +68,6 @@ class Program {
 class InterceptorTest : public ::testing::Test {
  protected:
   Program attach(const std::string& name) { return {world_, kernel_, interceptor_, name}; }
-  template <typename Condition>
-  static bool eventually(Condition condition) {
-    auto end = steady_clock::now() + std::chrono::seconds(10);
-    while (!condition()) {
-      if (steady_clock::now() > end) return false;
-      std::this_thread::yield();
-    }
-    return true;
-  }
   static vbond::InterceptOptions options() {
     vbond::InterceptOptions out;
     out.holder_check = milliseconds(5);
