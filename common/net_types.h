@@ -47,6 +47,10 @@ struct HostUid {
   std::uint64_t value = 0;
   auto operator<=>(const HostUid&) const = default;
 };
+struct SecurityGroupUid {
+  std::uint64_t value = 0;
+  auto operator<=>(const SecurityGroupUid&) const = default;
+};
 
 struct Mac {
   std::array<std::uint8_t, 6> bytes{};
@@ -127,6 +131,10 @@ struct std::hash<qmasq::VpcUid> {
 template <>
 struct std::hash<qmasq::HostUid> {
   std::size_t operator()(qmasq::HostUid id) const noexcept { return id.value; }
+};
+template <>
+struct std::hash<qmasq::SecurityGroupUid> {
+  std::size_t operator()(qmasq::SecurityGroupUid id) const noexcept { return id.value; }
 };
 template <>
 struct std::hash<qmasq::Vni> {
