@@ -25,6 +25,7 @@ Start here:
 Exit codes:
   0  done                    3  cannot reach the controller or the agent
   1  refused or failed       4  --wait: not every host has applied the change
+                             5  trace: the connection or operation is refused
   2  wrong command line      run: 125 could not start the program, 126 cannot execute it,
                              127 not found; any other code is the program's own
 
@@ -146,6 +147,8 @@ std::unique_ptr<CLI::App> build_app(Shell& shell) {
   add_output_option(*app, shell.options);
   add_vpc_commands(*app, shell);
   add_endpoint_commands(*app, shell);
+  add_security_group_commands(*app, shell);
+  add_trace_command(*app, shell);
   add_host_commands(*app, shell);
   add_run_command(*app, shell);
   add_conn_commands(*app, shell);

@@ -4,6 +4,7 @@
 #include "cli/names.h"
 #include "qmasq/v1/endpoint.grpc.pb.h"
 #include "qmasq/v1/host.grpc.pb.h"
+#include "qmasq/v1/security_group.grpc.pb.h"
 #include "qmasq/v1/vpc.grpc.pb.h"
 
 namespace qmasq::cli {
@@ -36,6 +37,15 @@ std::vector<std::string> endpoint_names(const Server& controller, const std::str
   request.set_page_size(kMost);
   auto page = controller.call(stub, &v1::EndpointService::Stub::ListEndpoints, request);
   return page ? names_of(page->endpoints()) : std::vector<std::string>{};
+}
+
+std::vector<std::string> group_names(const Server& controller, const std::string& parent) {
+  v1::SecurityGroupService::Stub stub(controller.channel());
+  v1::ListSecurityGroupsRequest request;
+  request.set_parent(parent);
+  request.set_page_size(kMost);
+  auto page = controller.call(stub, &v1::SecurityGroupService::Stub::ListSecurityGroups, request);
+  return page ? names_of(page->security_groups()) : std::vector<std::string>{};
 }
 
 std::vector<std::string> host_names(const Server& controller) {

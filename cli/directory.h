@@ -13,6 +13,8 @@ namespace qmasq::cli {
 [[nodiscard]] std::vector<std::string> vpc_names(const Server& controller);
 [[nodiscard]] std::vector<std::string> endpoint_names(const Server& controller,
                                                       const std::string& parent = "vpcs/-");
+[[nodiscard]] std::vector<std::string> group_names(const Server& controller,
+                                                   const std::string& parent = "vpcs/-");
 [[nodiscard]] std::vector<std::string> host_names(const Server& controller);
 
 }  // namespace qmasq::cli

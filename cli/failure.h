@@ -15,6 +15,7 @@ enum ExitCode : int {
   kExitUsage = 2,        // the command line itself
   kExitUnreachable = 3,  // no controller or agent to talk to
   kExitIncomplete = 4,   // --wait: not every host has applied the change
+  kExitDenied = 5,       // trace: the connection or the operation is refused
   // `qmasq run`, as container runtimes and shells do it; every other code is the program's own.
   kExitRunFailed = 125,
   kExitRunNotExecutable = 126,

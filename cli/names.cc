@@ -63,6 +63,7 @@ std::string short_name(std::string_view full) {
   if (auto vpc = parse_vpc_name(full)) return *vpc;
   if (auto host = parse_host_name(full)) return *host;
   if (auto endpoint = parse_endpoint_name(full)) return endpoint->vpc + "/" + endpoint->endpoint;
+  if (auto group = parse_security_group_name(full)) return group->vpc + "/" + group->group;
   return std::string(full);
 }
 

@@ -71,6 +71,12 @@ Result<EndpointName> checked(std::string_view vpc, std::string_view endpoint) {
   return EndpointName{std::string(vpc), std::string(endpoint)};
 }
 
+Result<SecurityGroupName> checked_group(std::string_view vpc, std::string_view group) {
+  QMASQ_TRY(check_vpc_id(vpc));
+  QMASQ_TRY(check_security_group_id(group));
+  return SecurityGroupName{std::string(vpc), std::string(group)};
+}
+
 }  // namespace
 
 Status check_vpc_id(std::string_view id) {
@@ -79,6 +85,14 @@ Status check_vpc_id(std::string_view id) {
 
 Status check_endpoint_id(std::string_view id) {
   return check_tenant_id(id, "endpoint");
+}
+
+Status check_security_group_id(std::string_view id) {
+  return check_tenant_id(id, "security group");
+}
+
+Status check_rule_id(std::string_view id) {
+  return check_tenant_id(id, "rule");
 }
 
 Status check_host_id(std::string_view id) {
@@ -107,6 +121,10 @@ std::string endpoint_name(const EndpointName& name) {
   return endpoint_name(name.vpc, name.endpoint);
 }
 
+std::string security_group_name(std::string_view vpc, std::string_view group) {
+  return fmt::format("vpcs/{}/securityGroups/{}", vpc, group);
+}
+
 std::string host_name(std::string_view host) {
   return fmt::format("hosts/{}", host);
 }
@@ -124,6 +142,14 @@ Result<EndpointName> parse_endpoint_name(std::string_view name) {
     return not_a("an endpoint", "vpcs/VPC/endpoints/ENDPOINT", name);
   }
   return checked(parts[1], parts[3]);
+}
+
+Result<SecurityGroupName> parse_security_group_name(std::string_view name) {
+  auto parts = split(name);
+  if (parts.size() != 4 || parts[0] != "vpcs" || parts[2] != "securityGroups") {
+    return not_a("a security group", "vpcs/VPC/securityGroups/GROUP", name);
+  }
+  return checked_group(parts[1], parts[3]);
 }
 
 Result<std::string> parse_host_name(std::string_view name) {
@@ -150,6 +176,19 @@ Result<EndpointName> parse_endpoint_reference(std::string_view text) {
     return not_a("an endpoint", "VPC/ENDPOINT or vpcs/VPC/endpoints/ENDPOINT", text);
   }
   return checked(parts[1], parts[3]);
+}
+
+Result<SecurityGroupName> parse_security_group_reference(std::string_view text) {
+  auto parts = split(text);
+  if (parts.size() == 1) {
+    QMASQ_TRY(check_security_group_id(text));
+    return SecurityGroupName{{}, std::string(text)};
+  }
+  if (parts.size() == 2) return checked_group(parts[0], parts[1]);
+  if (parts.size() != 4 || parts[0] != "vpcs" || parts[2] != "securityGroups") {
+    return not_a("a security group", "VPC/GROUP or vpcs/VPC/securityGroups/GROUP", text);
+  }
+  return checked_group(parts[1], parts[3]);
 }
 
 Result<std::string> parse_host_reference(std::string_view text) {

@@ -62,9 +62,14 @@ class Program {
                                   const IpAddress& peer) const {
     return shadow_[index(direction, transport)]->find(peer_groups, peer);
   }
-  // A rule that allows this transport is here, enforced, in any direction.
-  [[nodiscard]] bool ever_allows(Transport transport) const {
-    return (allows_ & (1U << static_cast<unsigned>(transport))) != 0;
+  // The best precedence of an enforced rule that allows, whoever the peer is (kNoOrder: there is
+  // none), and of one that denies every peer.
+  [[nodiscard]] std::uint32_t best_allow(Direction direction, Transport transport) const {
+    return best_allow_[index(direction, transport)];
+  }
+  [[nodiscard]] std::uint32_t denies_all(Direction direction, Transport transport) const {
+    const Match& any = enforced_[index(direction, transport)]->any;
+    return any.found() && !any.allows() ? any.order : Match::kNoOrder;
   }
   // A verdict can depend on addresses.
   [[nodiscard]] bool uses_addresses() const { return uses_addresses_; }
@@ -121,7 +126,7 @@ class Program {
   // Shared where the same rules stand behind several transports.
   std::array<IndexPtr, kDirections * kTransports> enforced_;
   std::array<IndexPtr, kDirections * kTransports> shadow_;
-  unsigned allows_ = 0;  // bit for each transport
+  std::array<std::uint32_t, kDirections * kTransports> best_allow_{};
   bool uses_addresses_ = false;
   bool has_shadow_ = false;
 };

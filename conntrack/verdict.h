@@ -9,7 +9,8 @@
 
 namespace qmasq::conntrack {
 
-// One end of a connection, as rules see it. Spans of the same groups in the same order.
+// One end of a connection, as rules see it. A group it carries may have no program: one that is not
+// known has no rules.
 struct Party {
   std::span<const ProgramPtr> programs;
   std::span<const SecurityGroupUid> groups;

@@ -12,8 +12,11 @@
 #include "controller/listen.h"
 #include "controller/metrics.h"
 #include "controller/service/endpoint_service.h"
+#include "controller/service/fleet_queries.h"
 #include "controller/service/host_service.h"
+#include "controller/service/security_group_service.h"
 #include "controller/service/sync_service.h"
+#include "controller/service/trace_service.h"
 #include "controller/service/vpc_service.h"
 #include "controller/store/sqlite/sqlite_store.h"
 #include "controller/watch/watch.h"
@@ -54,7 +57,10 @@ struct Server::Parts {
         watch({store->store_id(), o.heartbeat, 100'000}, clock, board, metrics),
         context{*store, {allocator, board}, board, metrics, clock},
         vpcs(context),
-        endpoints(context),
+        queries(watch),
+        groups(context, queries),
+        endpoints(context, queries),
+        traces(context, queries),
         hosts(context, watch),
         sync(*store, watch) {}
 
@@ -81,7 +87,9 @@ struct Server::Parts {
       builder.AddListeningPort("unix:" + options.socket, insecure, &socket_bound);
     }
     builder.RegisterService(&vpcs);
+    builder.RegisterService(&groups);
     builder.RegisterService(&endpoints);
+    builder.RegisterService(&traces);
     builder.RegisterService(&hosts);
     builder.RegisterService(&sync);
     // Nobody but the owner while it is not yet what it should be.
@@ -117,7 +125,10 @@ struct Server::Parts {
   Watch watch;
   ServiceContext context;
   VpcServiceImpl vpcs;
+  FleetQueries queries;
+  SecurityGroupServiceImpl groups;
   EndpointServiceImpl endpoints;
+  TraceServiceImpl traces;
   HostServiceImpl hosts;
   SyncServiceImpl sync;
   int port = 0;

@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "vbond/rename/policy_change.h"
 #include "vbond/uverbs/call.h"
 
 namespace qmasq::bench {
@@ -21,6 +22,7 @@ namespace {
 
 constexpr EndpointUid kTenant{1};
 constexpr VpcUid kVpc{1};
+constexpr SecurityGroupUid kGroup{1};
 constexpr std::size_t kHosts = 1000;
 
 Gid host_gid(std::size_t host) {
@@ -73,9 +75,23 @@ class StubFile final : public VerbsFile {
   const UniqueFd fd_;
 };
 
+conntrack::Group members_admit_each_other() {
+  conntrack::Group out;
+  out.uid = kGroup;
+  out.vpc = kVpc;
+  out.name = "vpcs/bench/securityGroups/default";
+  conntrack::Rule rule;
+  rule.id = "self-in";
+  rule.remote.kind = conntrack::Remote::Kind::kGroup;
+  rule.remote.group = kGroup;
+  out.rules = {rule};
+  return out;
+}
+
 // Endpoints with one address each, spread over the hosts; names as long as people's are.
 Change state_with(std::size_t entries) {
   Change change;
+  change.groups.push_back(members_admit_each_other());
   change.revision = Revision{1};
   change.snapshot = true;
   change.vpcs.push_back({kVpc, "vpcs/bench", Vni{4096}, {}, 0});
@@ -94,7 +110,8 @@ Change state_with(std::size_t entries) {
                                 "vpcs/bench/endpoints/worker-" + std::to_string(i),
                                 HostUid{i % kHosts + 1},
                                 mac,
-                                {IpAddress::from_v4(World::address(i))}});
+                                {IpAddress::from_v4(World::address(i))},
+                                {kGroup}});
   }
   return change;
 }
@@ -123,10 +140,10 @@ World::World(std::size_t entries)
       events_(clock_, 4096),
       endpoints_(peers_, sync_) {
   rename_metrics_ = std::make_unique<RenameMetrics>(metrics_->registry(), peers_);
-  renamer_ =
-      std::make_unique<Renamer>(Renamer::Parts{sync_, endpoints_, peers_, nics_, connections_,
-                                               events_, clock_, wire_, rename_metrics_.get()},
-                                RenameOptions{});
+  renamer_ = std::make_unique<Renamer>(
+      Renamer::Parts{sync_, endpoints_, peers_, nics_, tracker_, connections_, events_, clock_,
+                     wire_, rename_metrics_.get()},
+      RenameOptions{});
   Nic nic;
   nic.device = "rxe0";
   nic.driver = "rxe";
@@ -139,6 +156,7 @@ World::World(std::size_t entries)
   const Change change = state_with(entries);
   peers_.apply(change);
   endpoints_.apply(change);
+  (void)tracker_.apply(policy_change(change));
   sync_.mark_in_sync(change.revision);
   interceptor_ = std::make_unique<Interceptor>(
       Interceptor::Parts{*renamer_, endpoints_, nics_, events_, clock_, memory_, devices_, tasks_,

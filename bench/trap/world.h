@@ -64,7 +64,9 @@ class World {
   std::unique_ptr<Metrics> metrics_;
   vbond::EventLog events_;
   vbond::SyncState sync_;
-  vbond::PeerMap peers_;
+  conntrack::GroupSets sets_;
+  vbond::PeerMap peers_{sets_};
+  conntrack::Tracker tracker_{sets_, peers_, {}};
   vbond::EndpointTable endpoints_;
   vbond::NicTable nics_;
   vbond::ConnectionTable connections_;

@@ -29,6 +29,7 @@ Outcome<int> complete(const Shell& shell, const CompleteArguments& args) {
   if (!server) return kExitOk;
   std::vector<std::string> names;
   if (args.kind == "VPC") names = vpc_names(*server);
+  if (args.kind == "GROUP") names = group_names(*server);
   if (args.kind == "ENDPOINT") names = endpoint_names(*server);
   if (args.kind == "HOST") names = host_names(*server);
   for (const std::string& name : names)
@@ -63,7 +64,7 @@ void add_completion_commands(CLI::App& root, Shell& shell) {
       add_command(root, shell, "__complete", "Names for completion scripts", args, complete);
   names.add_option("kind", args->kind)
       ->required()
-      ->check(CLI::IsMember({"VPC", "ENDPOINT", "HOST"}));
+      ->check(CLI::IsMember({"VPC", "ENDPOINT", "GROUP", "HOST"}));
   add_controller_options(names, shell.options);
   names.group("");
 }

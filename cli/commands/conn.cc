@@ -53,13 +53,15 @@ Outcome<int> list(const Shell& shell, const Arguments& args) {
     return kExitOk;
   }
   Table table({"ENDPOINT", "PEER", "TRANSPORT", "STATE", "QPN", "PEER-QPN", "VIRTUAL-GID",
-               "PEER-VIRTUAL", "PHYSICAL", "PEER-PHYSICAL", "NIC", "PID", "COMMAND"});
+               "PEER-VIRTUAL", "PHYSICAL", "PEER-PHYSICAL", "NIC", "PID", "COMMAND", "OPS",
+               "RULE"});
   for (const v1::Connection& c : response.connections()) {
     table.add({short_name(c.endpoint()), short_name(c.peer_endpoint()), c.transport(), c.state(),
                qpn_text(c.qpn()), qpn_text(c.peer_qpn()), short_gid(c.virtual_gid()),
                short_gid(c.peer_virtual_gid()), short_gid(c.physical_gid()),
                short_gid(c.peer_physical_gid()), c.nic(),
-               c.pid() == 0 ? "" : std::to_string(c.pid()), c.command()});
+               c.pid() == 0 ? "" : std::to_string(c.pid()), c.command(),
+               join({c.operations().begin(), c.operations().end()}, ","), c.rule()});
   }
   table.print(shell.console.out, shell.console.colour);
   return kExitOk;

@@ -9,6 +9,7 @@
 
 #include "cli/commands/add.h"
 #include "cli/directory.h"
+#include "cli/group/impact.h"
 #include "cli/names.h"
 #include "cli/resources.h"
 #include "cli/table.h"
@@ -24,6 +25,7 @@ struct Arguments {
   std::string vpc;
   std::optional<std::string> host;
   std::vector<std::string> addresses;
+  std::vector<std::string> groups;
   std::optional<std::string> mac;
   std::optional<std::string> description;
   bool force = false;
@@ -44,15 +46,27 @@ std::string state_text(const v1::EndpointStatus& status) {
   }
 }
 
+// Without the VPC, which is the endpoint's.
+std::string groups_text(const v1::Endpoint& endpoint, const char* separator) {
+  std::vector<std::string> ids;
+  for (const std::string& name : endpoint.security_groups()) {
+    auto parsed = parse_security_group_name(name);
+    ids.push_back(parsed ? parsed->group : name);
+  }
+  return join(ids, separator);
+}
+
 template <typename Endpoints>
 void print_table(const Shell& shell, const Endpoints& endpoints) {
-  Table table({"NAME", "HOST", "ADDRESSES", "MAC", "STATE", "PROGRAMS", "QPS", "MESSAGE"});
+  Table table(
+      {"NAME", "HOST", "ADDRESSES", "MAC", "GROUPS", "STATE", "PROGRAMS", "QPS", "MESSAGE"});
   for (const v1::Endpoint& endpoint : endpoints) {
     const v1::EndpointStatus& status = endpoint.status();
     table.add({short_name(endpoint.name()), short_name(endpoint.host()),
                join({endpoint.addresses().begin(), endpoint.addresses().end()}, ","),
-               endpoint.mac(), state_text(status), std::to_string(status.attachments()),
-               std::to_string(status.queue_pairs()), status.message()});
+               endpoint.mac(), groups_text(endpoint, ","), state_text(status),
+               std::to_string(status.attachments()), std::to_string(status.queue_pairs()),
+               status.message()});
   }
   table.print(shell.console.out, shell.console.colour);
 }
@@ -65,6 +79,7 @@ void print_one(const Shell& shell, const v1::Endpoint& endpoint) {
        {"Host", endpoint.host()},
        {"Addresses", join({endpoint.addresses().begin(), endpoint.addresses().end()}, "\n")},
        {"MAC", endpoint.mac()},
+       {"Security groups", groups_text(endpoint, "\n")},
        {"Description", endpoint.description()},
        {"State", state_text(status)},
        {"Message", status.message()},
@@ -82,7 +97,8 @@ void print_one(const Shell& shell, const v1::Endpoint& endpoint) {
 }
 
 // Fields that were given, into the endpoint and into the paths of an update.
-Outcome<std::vector<std::string>> fill(const Arguments& args, v1::Endpoint& endpoint) {
+Outcome<std::vector<std::string>> fill(const Arguments& args, const std::string& vpc,
+                                       v1::Endpoint& endpoint) {
   std::vector<std::string> paths;
   if (args.host) {
     auto host = parse_host_reference(*args.host);
@@ -95,6 +111,13 @@ Outcome<std::vector<std::string>> fill(const Arguments& args, v1::Endpoint& endp
       endpoint.add_addresses(address);
     paths.emplace_back("addresses");
   }
+  for (const std::string& typed : args.groups) {
+    auto group = parse_security_group_reference(typed);
+    if (!group) return failed(group.error(), kExitUsage);
+    endpoint.add_security_groups(
+        security_group_name(group->vpc.empty() ? vpc : group->vpc, group->group));
+  }
+  if (!args.groups.empty()) paths.emplace_back("security_groups");
   if (args.mac) {
     endpoint.set_mac(*args.mac);
     paths.emplace_back("mac");
@@ -125,7 +148,7 @@ Outcome<int> create(const Shell& shell, const Arguments& args) {
   auto name = parse_endpoint(args.name);
   if (!name) return failed(name.error(), kExitUsage);
   v1::CreateEndpointRequest request;
-  QMASQ_TRY(fill(args, *request.mutable_endpoint()));
+  QMASQ_TRY(fill(args, name->vpc, *request.mutable_endpoint()));
   request.set_parent(vpc_name(name->vpc));
   request.set_endpoint_id(name->endpoint);
   fill_mutation(args.mutation, request);
@@ -180,9 +203,11 @@ Outcome<int> update(const Shell& shell, const Arguments& args) {
   auto name = parse_endpoint(args.name);
   if (!name) return failed(name.error(), kExitUsage);
   v1::UpdateEndpointRequest request;
-  QMASQ_ASSIGN(auto paths, fill(args, *request.mutable_endpoint()));
+  QMASQ_ASSIGN(auto paths, fill(args, name->vpc, *request.mutable_endpoint()));
   if (paths.empty()) {
-    return failed(kExitUsage, "nothing to update: give --host, --address, --mac or --description");
+    return failed(kExitUsage,
+                  "nothing to update: give --host, --address, --group, --mac or "
+                  "--description");
   }
   for (const std::string& path : paths)
     request.mutable_update_mask()->add_paths(path);
@@ -195,7 +220,12 @@ Outcome<int> update(const Shell& shell, const Arguments& args) {
   if (!changed) {
     return suggest(server, changed.error(), *name, short_name(request.endpoint().host()));
   }
-  return finish(shell, server, args.mutation, *changed, print_table<std::vector<v1::Endpoint>>);
+  auto outcome =
+      finish(shell, server, args.mutation, *changed, print_table<std::vector<v1::Endpoint>>);
+  if (args.mutation.validate_only && shell.options.format == Format::kTable) {
+    print_impact(shell, changed->impact());
+  }
+  return outcome;
 }
 
 Outcome<int> remove(const Shell& shell, const Arguments& args) {
@@ -227,6 +257,13 @@ void add_field_options(CLI::App& command, Arguments& args) {
       ->allow_extra_args(false)
       ->delimiter(',')
       ->type_name("IP");
+  command
+      .add_option("--group", args.groups,
+                  "Security group that it carries; several times, or with commas, all of\nthem "
+                  "[default]")
+      ->allow_extra_args(false)
+      ->delimiter(',')
+      ->type_name("GROUP");
   command.add_option("--mac", args.mac, "MAC address")->type_name("MAC");
   command.add_option("--description", args.description, "For people")->type_name("TEXT");
 }
@@ -255,7 +292,7 @@ Examples:
 
   CLI::App& list_command = add(group, shell, "list", "List endpoints", args, list);
   list_command.add_option("--vpc", args->vpc, "Only those of this VPC")->type_name("VPC");
-  add_list_options(list_command, args->list, "name, endpoint, host, address, mac");
+  add_list_options(list_command, args->list, "name, endpoint, host, address, mac, group");
   list_command.footer(R"(
 Examples:
   qmasq endpoint list --vpc blue

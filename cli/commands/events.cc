@@ -119,7 +119,8 @@ void add_events_command(CLI::App& root, Shell& shell) {
       .add_option("--type", args->types,
                   "Only of this type; several times, or with commas: attached, detached,\n"
                   "context-opened, context-closed, connected, refused, disconnected,\n"
-                  "endpoint-bound, endpoint-unbound, nic-lost, nic-found, sync")
+                  "admitted, cut, narrowed, shadow-hit, endpoint-bound, endpoint-unbound,\n"
+                  "nic-lost, nic-found, sync")
       ->allow_extra_args(false)
       ->delimiter(',')
       ->type_name("TYPE");

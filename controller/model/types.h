@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/net_types.h"
+#include "conntrack/types.h"
 
 // The controller's resources as values, without protobuf and SQL. What each field means stands in
 // schema/proto; ids are the last part of a resource name. Once stored a value never changes: a
@@ -29,6 +31,35 @@ struct Vpc {
   TimePoint update_time;
 };
 
+struct SecurityGroupRule {
+  conntrack::Rule rule;
+  std::string description;
+  bool operator==(const SecurityGroupRule&) const = default;
+};
+
+struct SecurityGroup {
+  SecurityGroupUid uid;
+  VpcUid vpc;
+  std::string vpc_id;
+  std::string id;
+  std::vector<SecurityGroupRule> rules;
+  std::string description;
+  std::uint64_t version = 0;
+  Revision revision;
+  TimePoint create_time;
+  TimePoint update_time;
+};
+
+// Made with each VPC, gone with it.
+inline constexpr std::string_view kDefaultGroup = "default";
+
+// A group by both of its names.
+struct GroupReference {
+  SecurityGroupUid uid;
+  std::string id;
+  bool operator==(const GroupReference&) const = default;
+};
+
 struct Endpoint {
   EndpointUid uid;
   VpcUid vpc;
@@ -38,6 +69,7 @@ struct Endpoint {
   std::string host_id;
   std::vector<IpAddress> addresses;
   Mac mac;
+  std::vector<GroupReference> groups;
   std::string description;
   std::uint64_t version = 0;
   Revision revision;
@@ -85,6 +117,7 @@ struct Host {
 using VpcPtr = std::shared_ptr<const Vpc>;
 using EndpointPtr = std::shared_ptr<const Endpoint>;
 using HostPtr = std::shared_ptr<const Host>;
+using SecurityGroupPtr = std::shared_ptr<const SecurityGroup>;
 
 // A change of one object. Created: no `before`; removed: no `after`.
 template <typename T>
@@ -99,9 +132,10 @@ struct Commit {
   std::vector<Changed<Vpc>> vpcs;
   std::vector<Changed<Endpoint>> endpoints;
   std::vector<Changed<Host>> hosts;
+  std::vector<Changed<SecurityGroup>> groups = {};
 };
 
-enum class Kind : std::uint8_t { kVpc = 1, kEndpoint = 2, kHost = 3 };
+enum class Kind : std::uint8_t { kVpc = 1, kEndpoint = 2, kHost = 3, kSecurityGroup = 4 };
 enum class Op : std::uint8_t { kCreate = 1, kUpdate = 2, kDelete = 3 };
 
 // A line of the revision log.
@@ -110,7 +144,7 @@ struct LogEntry {
   Kind kind = Kind::kVpc;
   Op op = Op::kCreate;
   std::uint64_t uid = 0;
-  VpcUid vpc;             // of a VPC or an endpoint
+  VpcUid vpc;             // of a VPC, an endpoint or a security group
   HostUid host;           // of an endpoint after the change, of a host
   HostUid previous_host;  // of an endpoint before the change
   bool operator==(const LogEntry&) const = default;

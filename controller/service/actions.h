@@ -7,6 +7,7 @@
 #include "controller/watch/status_board.h"
 #include "qmasq/v1/endpoint.pb.h"
 #include "qmasq/v1/host.pb.h"
+#include "qmasq/v1/security_group.pb.h"
 #include "qmasq/v1/vpc.pb.h"
 
 // What each mutation does, inside a transaction: reads, decides, writes. Refusals name the field
@@ -36,6 +37,18 @@ struct ActionContext {
 [[nodiscard]] Status delete_host(WriteView& view, const ActionContext& context,
                                  const v1::DeleteHostRequest& request);
 
+[[nodiscard]] Result<SecurityGroupPtr> create_group(WriteView& view,
+                                                    const v1::CreateSecurityGroupRequest& request);
+[[nodiscard]] Result<SecurityGroupPtr> update_group(WriteView& view,
+                                                    const v1::UpdateSecurityGroupRequest& request);
+[[nodiscard]] Status delete_group(WriteView& view, const v1::DeleteSecurityGroupRequest& request);
+// With the VPC that was just put, and before it is removed.
+[[nodiscard]] Result<SecurityGroupPtr> create_default_group(WriteView& view, const Vpc& vpc);
+[[nodiscard]] Status remove_groups(WriteView& view, const Vpc& vpc);
+// What an endpoint of the VPC is to carry; no names: the default group.
+[[nodiscard]] Result<std::vector<GroupReference>> read_groups(
+    ReadView& view, const Vpc& vpc, const google::protobuf::RepeatedPtrField<std::string>& names);
+
 // Of full names; an unknown one is kNotFound with the field.
 [[nodiscard]] Result<VpcPtr> require_vpc(ReadView& view, std::string_view name,
                                          std::string_view field);
@@ -43,6 +56,8 @@ struct ActionContext {
                                                    std::string_view field);
 [[nodiscard]] Result<HostPtr> require_host(ReadView& view, std::string_view name,
                                            std::string_view field);
+[[nodiscard]] Result<SecurityGroupPtr> require_group(ReadView& view, std::string_view name,
+                                                     std::string_view field);
 
 // Puts `field` into the error of a Status or Result that has none.
 template <typename T>

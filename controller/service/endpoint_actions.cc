@@ -107,6 +107,8 @@ Status apply_field(WriteView& view, const ActionContext& context, const Vpc& vpc
     QMASQ_ASSIGN(endpoint.addresses,
                  check_addresses(strings(asked.addresses()), vpc.ranges, "endpoint.addresses"));
     QMASQ_TRY(check_free(view, vpc, endpoint.uid, endpoint.addresses));
+  } else if (field == "security_groups") {
+    QMASQ_ASSIGN(endpoint.groups, read_groups(view, vpc, asked.security_groups()));
   } else {
     QMASQ_TRY(check_description(asked.description(), "endpoint.description"));
     endpoint.description = asked.description();
@@ -154,6 +156,7 @@ Result<EndpointPtr> create_endpoint(WriteView& view, const ActionContext& contex
     QMASQ_ASSIGN(endpoint.addresses, allocate(view, context, *vpc));
   }
   QMASQ_TRY(check_free(view, *vpc, EndpointUid{}, endpoint.addresses));
+  QMASQ_ASSIGN(endpoint.groups, read_groups(view, *vpc, asked.security_groups()));
   if (!asked.mac().empty()) {
     QMASQ_ASSIGN(endpoint.mac, chosen_mac(view, *vpc, EndpointUid{}, asked.mac()));
   }
@@ -169,7 +172,8 @@ Result<EndpointPtr> update_endpoint(WriteView& view, const ActionContext& contex
   const auto& asked = request.endpoint();
   QMASQ_ASSIGN(EndpointPtr before, require_endpoint(view, asked.name(), "endpoint.name"));
   QMASQ_TRY(check_etag(asked.etag(), before->uid.value, before->version, asked.name()));
-  constexpr std::string_view kFields[] = {"host", "addresses", "mac", "description"};
+  constexpr std::string_view kFields[] = {"host", "addresses", "mac", "description",
+                                          "security_groups"};
   constexpr std::string_view kDefaults[] = {"addresses", "description"};
   QMASQ_ASSIGN(auto fields, check_mask(strings(request.update_mask().paths()), kFields, kDefaults));
   QMASQ_ASSIGN(VpcPtr vpc, view.get_vpc(before->vpc));
@@ -178,7 +182,8 @@ Result<EndpointPtr> update_endpoint(WriteView& view, const ActionContext& contex
     QMASQ_TRY(apply_field(view, context, *vpc, asked, field, endpoint));
   }
   if (endpoint.host == before->host && endpoint.addresses == before->addresses &&
-      endpoint.mac == before->mac && endpoint.description == before->description) {
+      endpoint.mac == before->mac && endpoint.description == before->description &&
+      endpoint.groups == before->groups) {
     return before;
   }
   return view.put(std::move(endpoint));

@@ -6,6 +6,7 @@
 #include "common/resource_name.h"
 #include "controller/model/filter.h"
 #include "controller/model/request_rules.h"
+#include "controller/service/fleet_queries.h"
 #include "controller/wire/convert.h"
 
 namespace qmasq::controller {
@@ -18,6 +19,12 @@ std::vector<std::string> values_of(const Endpoint& endpoint, std::string_view fi
   if (field == "endpoint") return {endpoint.id};
   if (field == "host") return {host_name(endpoint.host_id), endpoint.host_id};
   if (field == "mac") return {to_string(endpoint.mac)};
+  if (field == "group") {
+    std::vector<std::string> groups;
+    for (const auto& group : endpoint.groups)
+      groups.push_back(group.id);
+    return groups;
+  }
   std::vector<std::string> addresses;
   for (const auto& address : endpoint.addresses)
     addresses.push_back(to_string(address));
@@ -98,7 +105,7 @@ grpc::Status EndpointServiceImpl::ListEndpoints(grpc::ServerContext*,
                                                 const v1::ListEndpointsRequest* request,
                                                 v1::ListEndpointsResponse* response) {
   return run_call(context_, "ListEndpoints", [&]() -> Status {
-    constexpr std::string_view kFields[] = {"name", "endpoint", "host", "address", "mac"};
+    constexpr std::string_view kFields[] = {"name", "endpoint", "host", "address", "mac", "group"};
     QMASQ_ASSIGN(auto filter, Filter::parse(request->filter(), kFields));
     QMASQ_ASSIGN(auto size, check_page_size(request->page_size()));
     const std::string scope = request->parent() + "?" + request->filter();
@@ -150,6 +157,10 @@ grpc::Status EndpointServiceImpl::UpdateEndpoint(grpc::ServerContext*,
           return {};
         }));
     fill_status(response);
+    if (!request->validate_only()) return {};
+    v1::ImpactQuery question;
+    *question.add_endpoints() = *response;
+    *response->mutable_impact() = queries_.impact(VpcUid{response->vpc_uid()}, question);
     return {};
   });
 }

@@ -6,10 +6,13 @@
 
 namespace qmasq::controller {
 
+class FleetQueries;
+
 // schema/proto/qmasq/v1/endpoint.proto. Called on gRPC's threads.
 class EndpointServiceImpl final : public v1::EndpointService::Service {
  public:
-  explicit EndpointServiceImpl(const ServiceContext& context) : context_(context) {}
+  EndpointServiceImpl(const ServiceContext& context, FleetQueries& queries)
+      : context_(context), queries_(queries) {}
 
   grpc::Status CreateEndpoint(grpc::ServerContext*, const v1::CreateEndpointRequest* request,
                               v1::Endpoint* response) override;
@@ -26,6 +29,7 @@ class EndpointServiceImpl final : public v1::EndpointService::Service {
   void fill_status(v1::Endpoint* endpoint) const;
 
   const ServiceContext& context_;
+  FleetQueries& queries_;
 };
 
 }  // namespace qmasq::controller

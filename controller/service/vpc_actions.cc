@@ -78,7 +78,9 @@ Result<VpcPtr> create_vpc(WriteView& view, const ActionContext& context,
                 "vpc.vni");
   }
   QMASQ_ASSIGN(vpc.uid.value, view.new_uid());
-  return view.put(std::move(vpc));
+  QMASQ_ASSIGN(VpcPtr made, view.put(std::move(vpc)));
+  QMASQ_TRY(create_default_group(view, *made));
+  return made;
 }
 
 Result<VpcPtr> update_vpc(WriteView& view, const v1::UpdateVpcRequest& request) {
@@ -120,6 +122,7 @@ Status delete_vpc(WriteView& view, const v1::DeleteVpcRequest& request) {
                             endpoint_name(endpoints[0]->vpc_id, endpoints[0]->id)),
                 "name");
   }
+  QMASQ_TRY(remove_groups(view, *vpc));
   return view.remove(vpc);
 }
 

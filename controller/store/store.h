@@ -29,6 +29,14 @@ struct EndpointQuery {
   std::size_t limit = 100;
 };
 
+// Groups in the order of (VPC id, group id).
+struct GroupQuery {
+  std::optional<VpcUid> vpc;
+  std::string after_vpc;  // ids; the list starts behind this group
+  std::string after_group;
+  std::size_t limit = 100;
+};
+
 struct AddressUse {
   IpAddress address;
   EndpointPtr endpoint;
@@ -68,6 +76,16 @@ class ReadView {
   virtual Result<HostPtr> get_host(HostUid uid) = 0;
   virtual Result<std::vector<HostPtr>> list_hosts(const ListQuery& query) = 0;
 
+  virtual Result<SecurityGroupPtr> find_group(VpcUid vpc, std::string_view id) = 0;
+  virtual Result<SecurityGroupPtr> get_group(SecurityGroupUid uid) = 0;
+  virtual Result<std::vector<SecurityGroupPtr>> list_groups(const GroupQuery& query) = 0;
+  // Endpoints that carry it: the first by (VPC id, endpoint id), and how many.
+  virtual Result<std::vector<EndpointPtr>> carriers(SecurityGroupUid group, std::size_t limit) = 0;
+  virtual Result<std::size_t> count_carriers(SecurityGroupUid group) = 0;
+  // Other groups with rules that name it.
+  virtual Result<std::vector<SecurityGroupPtr>> groups_naming(SecurityGroupUid group,
+                                                              std::size_t limit) = 0;
+
   // The log behind `after`, oldest first, at most `limit` lines.
   virtual Result<std::vector<LogEntry>> log(Revision after, std::size_t limit) = 0;
 };
@@ -84,10 +102,12 @@ class WriteView : public ReadView {
   virtual Result<EndpointPtr> put(Endpoint endpoint) = 0;
   // `logged`: other hosts must know; otherwise the change makes no revision.
   virtual Result<HostPtr> put(Host host, bool logged) = 0;
+  virtual Result<SecurityGroupPtr> put(SecurityGroup group) = 0;
   // Of what exists. Removing what others refer to fails with kFailedPrecondition.
   virtual Status remove(const VpcPtr& vpc) = 0;
   virtual Status remove(const EndpointPtr& endpoint) = 0;
   virtual Status remove(const HostPtr& host) = 0;
+  virtual Status remove(const SecurityGroupPtr& group) = 0;
 
   // Younger than 24 hours.
   virtual Result<std::optional<RequestRecord>> find_request(std::string_view id) = 0;

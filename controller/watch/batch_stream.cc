@@ -14,7 +14,8 @@ constexpr std::size_t kFieldBytes = 6;
 
 std::size_t BatchStream::total() const {
   return cut_.removed_vpcs.size() + cut_.removed_endpoints.size() + cut_.removed_hosts.size() +
-         cut_.vpcs.size() + cut_.hosts.size() + cut_.endpoints.size();
+         cut_.removed_groups.size() + cut_.vpcs.size() + cut_.hosts.size() + cut_.groups.size() +
+         cut_.endpoints.size();
 }
 
 // Adds one thing; returns its size in bytes, or a little more.
@@ -37,6 +38,10 @@ std::size_t BatchStream::add(std::size_t index, v1::Batch& batch) const {
     batch.add_removed_host_uids(cut_.removed_hosts[index].value);
     return kUidBytes;
   }
+  if (in(cut_.removed_groups.size())) {
+    batch.add_removed_security_group_uids(cut_.removed_groups[index].value);
+    return kUidBytes;
+  }
   if (in(cut_.vpcs.size())) {
     auto* out = batch.add_vpcs();
     to_proto(*cut_.vpcs[index], out);
@@ -45,6 +50,11 @@ std::size_t BatchStream::add(std::size_t index, v1::Batch& batch) const {
   if (in(cut_.hosts.size())) {
     auto* out = batch.add_hosts();
     to_proto(*cut_.hosts[index], out);
+    return out->ByteSizeLong() + kFieldBytes;
+  }
+  if (in(cut_.groups.size())) {
+    auto* out = batch.add_security_groups();
+    to_proto(*cut_.groups[index], out);
     return out->ByteSizeLong() + kFieldBytes;
   }
   auto* out = batch.add_endpoints();
@@ -63,6 +73,7 @@ v1::SyncResponse BatchStream::next() {
   while (position_ < end) {
     const int vpcs = batch->vpcs_size();
     const int hosts = batch->hosts_size();
+    const int groups = batch->security_groups_size();
     const int endpoints = batch->endpoints_size();
     std::size_t more = add(position_, *batch);
     bool first = size == 64;
@@ -72,6 +83,8 @@ v1::SyncResponse BatchStream::next() {
         batch->mutable_vpcs()->RemoveLast();
       } else if (batch->hosts_size() > hosts) {
         batch->mutable_hosts()->RemoveLast();
+      } else if (batch->security_groups_size() > groups) {
+        batch->mutable_security_groups()->RemoveLast();
       } else if (batch->endpoints_size() > endpoints) {
         batch->mutable_endpoints()->RemoveLast();
       } else {

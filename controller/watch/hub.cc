@@ -113,6 +113,10 @@ void Hub::pump(Peer& peer) {
   const std::uint64_t batches = peer.session.batches();
   const Revision applied = peer.session.applied();
   auto message = peer.session.next(world_, clock_.now());
+  if (!message && !peer.questions.empty()) {
+    message = std::move(peer.questions.front());
+    peer.questions.pop_front();
+  }
   if (!message) return;
   if (peer.session.batches() != batches) metrics_.batch_sent(message->batch().snapshot());
   metrics_.bytes_sent(message->ByteSizeLong());
@@ -158,8 +162,8 @@ void Hub::attach(PeerId id, std::shared_ptr<SyncPeer> peer, HostUid host, const 
                                 0,
                                 {}});
   }
-  auto [entry, inserted] =
-      peers_.try_emplace(id, Peer{std::move(peer), make_session(host, hello), false, clock_.now()});
+  auto [entry, inserted] = peers_.try_emplace(
+      id, Peer{std::move(peer), make_session(host, hello), false, {}, clock_.now()});
   if (!inserted) return;
   peer_of_[host] = id;
   auto& live = hosts_[host].live;
@@ -210,6 +214,9 @@ void Hub::message(PeerId id, const v1::SyncRequest& request) {
                    reason);
       break;
     }
+    case v1::SyncRequest::kAnswer:
+      take_answer(id, request.answer());
+      return;
     case v1::SyncRequest::kEndpointReport:
       endpoint_report(peer, request.endpoint_report());
       return;
@@ -223,6 +230,54 @@ void Hub::message(PeerId id, const v1::SyncRequest& request) {
   publish(session.host());
   pump(peer);
   check_waiters();
+}
+
+void Hub::ask(HostUid host, const v1::Query& query, std::chrono::milliseconds timeout,
+              AnswerDone done) {
+  constexpr std::size_t kMostWaiting = 32;
+  auto refuse = [&](const char* why) {
+    v1::Answer answer;
+    answer.set_error(why);
+    done(std::move(answer));
+  };
+  auto id = peer_of_.find(host);
+  if (id == peer_of_.end()) return refuse("its agent is not connected");
+  Peer& peer = peers_.at(id->second);
+  if (peer.questions.size() >= kMostWaiting) return refuse("its agent is busy with others");
+  const std::uint64_t number = ++last_question_;
+  questions_[number] = {id->second, clock_.now() + timeout, std::move(done)};
+  v1::SyncResponse message;
+  *message.mutable_query() = query;
+  message.mutable_query()->set_id(number);
+  peer.questions.push_back(std::move(message));
+  pump(peer);
+}
+
+void Hub::take_answer(PeerId id, const v1::Answer& answer) {
+  auto found = questions_.find(answer.query_id());
+  // Too late, or never asked of this one.
+  if (found == questions_.end() || found->second.peer != id) return;
+  AnswerDone done = std::move(found->second.done);
+  questions_.erase(found);
+  done(answer);
+}
+
+void Hub::give_up_questions(PeerId peer, const char* why) {
+  std::vector<AnswerDone> given_up;
+  for (auto it = questions_.begin(); it != questions_.end();) {
+    const bool over = peer != 0 ? it->second.peer == peer : clock_.now() >= it->second.deadline;
+    if (!over) {
+      ++it;
+      continue;
+    }
+    given_up.push_back(std::move(it->second.done));
+    it = questions_.erase(it);
+  }
+  for (AnswerDone& done : given_up) {
+    v1::Answer answer;
+    answer.set_error(why);
+    done(std::move(answer));
+  }
 }
 
 void Hub::endpoint_report(const Peer& peer, const v1::EndpointReport& report) {
@@ -251,6 +306,7 @@ void Hub::close(PeerId id, Error reason) {
   peer_of_.erase(found->second.session.host());
   peers_.erase(found);
   stream->close(std::move(reason));
+  give_up_questions(id, "its agent's stream ended");
   publish_counts();
 }
 
@@ -261,6 +317,7 @@ void Hub::detach(PeerId id) {
   peer_of_.erase(found->second.session.host());
   peers_.erase(found);
   publish_counts();
+  give_up_questions(id, "its agent's stream ended");
 }
 
 void Hub::tick() {
@@ -268,6 +325,7 @@ void Hub::tick() {
   for (auto& [id, peer] : peers_)
     pump(peer);
   check_waiters();
+  give_up_questions(0, "no answer in time");
 }
 
 void Hub::check_heartbeats() {

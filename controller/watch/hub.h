@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <set>
@@ -69,6 +70,12 @@ class Hub {
                     RolloutDone done);
   void cancel_rollout(std::uint64_t id);
 
+  // Asks the host's agent; `done` is called once, maybe at once, with the answer or with an error
+  // in it: not connected, gone, too late, or too many questions on their way to it.
+  using AnswerDone = std::function<void(v1::Answer)>;
+  void ask(HostUid host, const v1::Query& query, std::chrono::milliseconds timeout,
+           AnswerDone done);
+
   [[nodiscard]] const World& world() const { return world_; }
 
  private:
@@ -76,6 +83,7 @@ class Hub {
     std::shared_ptr<SyncPeer> stream;
     Session session;
     bool writing = false;
+    std::deque<v1::SyncResponse> questions;  // to be sent
     std::chrono::steady_clock::time_point heard;
   };
   struct Waiter {
@@ -85,7 +93,16 @@ class Hub {
     RolloutDone done;
   };
 
+  struct Question {
+    PeerId peer = 0;
+    std::chrono::steady_clock::time_point deadline;
+    AnswerDone done;
+  };
+
   void pump(Peer& peer);
+  void take_answer(PeerId id, const v1::Answer& answer);
+  // Of one peer that is gone, or (0) those that waited too long.
+  void give_up_questions(PeerId peer, const char* why);
   void close(PeerId id, Error reason);
   void publish(HostUid host);
   void endpoint_report(const Peer& peer, const v1::EndpointReport& report);
@@ -110,6 +127,8 @@ class Hub {
   std::unordered_map<PeerId, Peer> peers_;
   std::unordered_map<HostUid, PeerId> peer_of_;
   std::unordered_map<std::uint64_t, Waiter> waiters_;
+  std::unordered_map<std::uint64_t, Question> questions_;
+  std::uint64_t last_question_ = 0;
 };
 
 }  // namespace qmasq::controller

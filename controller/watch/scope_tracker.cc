@@ -17,7 +17,10 @@ std::set<HostUid> hosts_in_scope(const World& world, HostUid host) {
   return out;
 }
 
-void add_endpoints(const World& world, VpcUid vpc, Cut& cut) {
+// What a host that gets a VPC anew must hear of it.
+void add_members(const World& world, VpcUid vpc, Cut& cut) {
+  for (auto uid : world.groups_of(vpc))
+    cut.groups.push_back(world.group(uid));
   for (auto uid : world.endpoints_of(vpc))
     cut.endpoints.push_back(world.endpoint(uid));
 }
@@ -26,7 +29,8 @@ void add_endpoints(const World& world, VpcUid vpc, Cut& cut) {
 
 bool Cut::empty() const {
   return !snapshot && vpcs.empty() && endpoints.empty() && hosts.empty() && removed_vpcs.empty() &&
-         removed_endpoints.empty() && removed_hosts.empty();
+         removed_endpoints.empty() && removed_hosts.empty() && groups.empty() &&
+         removed_groups.empty();
 }
 
 ScopeTracker::ScopeTracker(HostUid host, const World& world,
@@ -71,6 +75,9 @@ void ScopeTracker::mark(Kind kind, std::uint64_t uid, VpcUid vpc) {
     case Kind::kHost:
       dirty_hosts_.insert(HostUid{uid});
       break;
+    case Kind::kSecurityGroup:
+      dirty_groups_[SecurityGroupUid{uid}] = vpc;
+      break;
   }
 }
 
@@ -91,6 +98,12 @@ void ScopeTracker::note(const Commit& commit) {
       dirty_ = true;  // a VPC that is new here: the cut finds it
     }
   }
+  for (const auto& [before, after] : commit.groups) {
+    const auto& value = after ? after : before;
+    if (held_vpcs_.contains(value->vpc)) {
+      mark(Kind::kSecurityGroup, value->uid.value, value->vpc);
+    }
+  }
   for (const auto& [before, after] : commit.hosts) {
     HostUid uid = (after ? after : before)->uid;
     if (held_hosts_.contains(uid)) mark(Kind::kHost, uid.value, {});
@@ -102,6 +115,7 @@ void ScopeTracker::restart() {
   dirty_ = true;
   dirty_vpcs_.clear();
   dirty_endpoints_.clear();
+  dirty_groups_.clear();
   dirty_hosts_.clear();
 }
 
@@ -112,7 +126,7 @@ Cut ScopeTracker::snapshot(const World& world) {
   for (const auto& [uid, count] : world.vpcs_of(host_)) {
     held_vpcs_.insert(VpcUid{uid});
     cut.vpcs.push_back(world.vpc(VpcUid{uid}));
-    add_endpoints(world, VpcUid{uid}, cut);
+    add_members(world, VpcUid{uid}, cut);
   }
   held_hosts_ = hosts_in_scope(world, host_);
   for (auto uid : held_hosts_)
@@ -146,7 +160,19 @@ void ScopeTracker::cut_endpoints(const World& world, Cut& cut) {
   for (const auto& [uid, count] : world.vpcs_of(host_)) {
     if (!held_vpcs_.insert(VpcUid{uid}).second) continue;
     cut.vpcs.push_back(world.vpc(VpcUid{uid}));
-    add_endpoints(world, VpcUid{uid}, cut);
+    add_members(world, VpcUid{uid}, cut);
+  }
+}
+
+// Before cut_endpoints(): that takes VPCs in which are new here, with all of their groups.
+void ScopeTracker::cut_groups(const World& world, Cut& cut) {
+  for (const auto& [uid, vpc] : dirty_groups_) {
+    if (!held_vpcs_.contains(vpc)) continue;
+    if (auto group = world.group(uid)) {
+      cut.groups.push_back(std::move(group));
+    } else {
+      cut.removed_groups.push_back(uid);
+    }
   }
 }
 
@@ -169,6 +195,7 @@ Cut ScopeTracker::cut(const World& world) {
     cut = snapshot(world);
   } else {
     cut_vpcs(world, cut);
+    cut_groups(world, cut);
     cut_endpoints(world, cut);
     cut_hosts(world, cut);
   }
@@ -177,6 +204,7 @@ Cut ScopeTracker::cut(const World& world) {
   dirty_ = false;
   dirty_vpcs_.clear();
   dirty_endpoints_.clear();
+  dirty_groups_.clear();
   dirty_hosts_.clear();
   return cut;
 }

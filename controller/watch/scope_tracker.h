@@ -22,13 +22,16 @@ struct Cut {
   std::vector<VpcUid> removed_vpcs;
   std::vector<EndpointUid> removed_endpoints;
   std::vector<HostUid> removed_hosts;
+  std::vector<SecurityGroupPtr> groups;
+  std::vector<SecurityGroupUid> removed_groups;
   // Nothing to tell (a snapshot always says something: that all else is gone).
   [[nodiscard]] bool empty() const;
 };
 
 // What one host still has to hear. A host's scope: the VPCs that have an endpoint on it, all
-// endpoints of these, the hosts of those endpoints. Remembers which uids changed, never values, so
-// it is bounded by the scope however slow the host is; values are taken from the World at the cut.
+// endpoints and security groups of these, the hosts of those endpoints. Remembers which uids
+// changed, never values, so it is bounded by the scope however slow the host is; values are taken
+// from the World at the cut.
 //
 // It may tell more than was missed (a value that the host already has, the removal of what it never
 // had): both are harmless to a host. It never tells less. Pure, not thread-safe.
@@ -54,6 +57,7 @@ class ScopeTracker {
   Cut snapshot(const World& world);
   void cut_vpcs(const World& world, Cut& cut);
   void cut_endpoints(const World& world, Cut& cut);
+  void cut_groups(const World& world, Cut& cut);
   void cut_hosts(const World& world, Cut& cut);
 
   HostUid host_;
@@ -63,6 +67,7 @@ class ScopeTracker {
   std::set<HostUid> held_hosts_;
   std::unordered_set<VpcUid> dirty_vpcs_;
   std::unordered_map<EndpointUid, VpcUid> dirty_endpoints_;
+  std::unordered_map<SecurityGroupUid, VpcUid> dirty_groups_;
   std::unordered_set<HostUid> dirty_hosts_;
 };
 

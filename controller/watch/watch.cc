@@ -33,6 +33,16 @@ Status read_all(ReadView& view, Commit& all) {
     if (page.size() < kPage) break;
     query.after = page.back()->id;
   }
+  GroupQuery groups;
+  groups.limit = kPage;
+  for (;;) {
+    QMASQ_ASSIGN(auto page, view.list_groups(groups));
+    for (auto& group : page)
+      all.groups.push_back({nullptr, group});
+    if (page.size() < kPage) break;
+    groups.after_vpc = page.back()->vpc_id;
+    groups.after_group = page.back()->id;
+  }
   EndpointQuery endpoints;
   endpoints.limit = kPage;
   for (;;) {

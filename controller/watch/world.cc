@@ -39,6 +39,16 @@ const std::unordered_set<EndpointUid>& World::endpoints_of(VpcUid vpc) const {
   return found == endpoints_of_.end() ? none : found->second;
 }
 
+SecurityGroupPtr World::group(SecurityGroupUid uid) const {
+  return find_or_null(groups_, uid);
+}
+
+const std::unordered_set<SecurityGroupUid>& World::groups_of(VpcUid vpc) const {
+  static const std::unordered_set<SecurityGroupUid> none;
+  auto found = groups_of_.find(vpc);
+  return found == groups_of_.end() ? none : found->second;
+}
+
 const World::Counts& World::hosts_of(VpcUid vpc) const {
   static const Counts none;
   auto found = hosts_of_.find(vpc);
@@ -65,6 +75,17 @@ void World::apply_objects(const Commit& commit) {
     } else {
       hosts_.erase(before->uid);
     }
+  }
+  for (const auto& [before, after] : commit.groups) {
+    if (after) {
+      groups_[after->uid] = after;
+      groups_of_[after->vpc].insert(after->uid);
+      continue;
+    }
+    groups_.erase(before->uid);
+    auto groups = groups_of_.find(before->vpc);
+    groups->second.erase(before->uid);
+    if (groups->second.empty()) groups_of_.erase(groups);
   }
   for (const auto& [before, after] : commit.endpoints) {
     if (after) {
@@ -94,6 +115,11 @@ void World::append_log(const Commit& commit) {
   for (const auto& changed : commit.vpcs) {
     VpcUid uid = (changed.after ? changed.after : changed.before)->uid;
     log_.push_back({commit.revision, Kind::kVpc, op(changed), uid.value, uid, {}, {}});
+  }
+  for (const auto& changed : commit.groups) {
+    const auto& value = changed.after ? changed.after : changed.before;
+    log_.push_back(
+        {commit.revision, Kind::kSecurityGroup, op(changed), value->uid.value, value->vpc, {}, {}});
   }
   for (const auto& changed : commit.endpoints) {
     const auto& value = changed.after ? changed.after : changed.before;

@@ -31,6 +31,8 @@ class World {
   [[nodiscard]] VpcPtr vpc(VpcUid uid) const;
   [[nodiscard]] EndpointPtr endpoint(EndpointUid uid) const;
   [[nodiscard]] HostPtr host(HostUid uid) const;
+  [[nodiscard]] SecurityGroupPtr group(SecurityGroupUid uid) const;
+  [[nodiscard]] const std::unordered_set<SecurityGroupUid>& groups_of(VpcUid vpc) const;
   [[nodiscard]] const std::unordered_map<HostUid, HostPtr>& hosts() const { return hosts_; }
   [[nodiscard]] const std::unordered_set<EndpointUid>& endpoints_of(VpcUid vpc) const;
   // Hosts with endpoints in a VPC, and VPCs with endpoints on a host.
@@ -54,7 +56,9 @@ class World {
   std::unordered_map<VpcUid, VpcPtr> vpcs_;
   std::unordered_map<EndpointUid, EndpointPtr> endpoints_;
   std::unordered_map<HostUid, HostPtr> hosts_;
+  std::unordered_map<SecurityGroupUid, SecurityGroupPtr> groups_;
   std::unordered_map<VpcUid, std::unordered_set<EndpointUid>> endpoints_of_;
+  std::unordered_map<VpcUid, std::unordered_set<SecurityGroupUid>> groups_of_;
   std::unordered_map<VpcUid, Counts> hosts_of_;
   std::unordered_map<HostUid, Counts> vpcs_of_;
   std::deque<LogEntry> log_;

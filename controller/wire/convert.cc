@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <set>
 
@@ -30,6 +31,43 @@ void to_proto(const Nic& nic, v1::Nic* out) {
     entry->set_type(static_cast<v1::GidType>(gid.type));
   }
   if (!nic.primary_gid.is_zero()) out->set_primary_gid(to_string(nic.primary_gid));
+}
+
+void to_proto(const SecurityGroupRule& from, const std::string& vpc_id,
+              v1::SecurityGroupRule* out) {
+  using Message = v1::SecurityGroupRule;
+  using conntrack::Operations;
+  const conntrack::Rule& rule = from.rule;
+  out->set_id(rule.id);
+  out->set_direction(rule.direction == conntrack::Direction::kIngress ? Message::INGRESS
+                                                                      : Message::EGRESS);
+  out->set_priority(rule.priority);
+  out->set_action(rule.action == conntrack::Action::kAllow ? Message::ALLOW : Message::DENY);
+  if (rule.transport) {
+    constexpr std::array kNames = {Message::RC, Message::UC, Message::UD, Message::XRC};
+    out->set_transport(kNames[static_cast<std::size_t>(*rule.transport)]);
+  }
+  switch (rule.remote.kind) {
+    case conntrack::Remote::Kind::kAny:
+      out->set_any(true);
+      break;
+    case conntrack::Remote::Kind::kCidr:
+      out->set_cidr(to_string(rule.remote.cidr));
+      break;
+    case conntrack::Remote::Kind::kGroup:
+      out->set_security_group(security_group_name(vpc_id, rule.remote.group_id));
+      out->set_security_group_uid(rule.remote.group.value);
+      break;
+  }
+  if (rule.action == conntrack::Action::kAllow) {
+    if (rule.operations.has(Operations::kSend)) out->add_operations(Message::SEND);
+    if (rule.operations.has(Operations::kRead)) out->add_operations(Message::READ);
+    if (rule.operations.has(Operations::kWrite)) out->add_operations(Message::WRITE);
+    if (rule.operations.has(Operations::kAtomic)) out->add_operations(Message::ATOMIC);
+  }
+  out->set_log(rule.log);
+  out->set_shadow(rule.shadow);
+  out->set_description(from.description);
 }
 
 Result<Gid> read_gid(const std::string& text, const std::string& field) {
@@ -106,6 +144,10 @@ void to_proto(const Endpoint& endpoint, v1::Endpoint* out) {
   for (const auto& address : endpoint.addresses)
     out->add_addresses(to_string(address));
   out->set_mac(to_string(endpoint.mac));
+  for (const auto& group : endpoint.groups) {
+    out->add_security_groups(security_group_name(endpoint.vpc_id, group.id));
+    out->add_security_group_uids(group.uid.value);
+  }
   out->set_description(endpoint.description);
   out->set_etag(etag(endpoint.uid.value, endpoint.version));
   to_proto(endpoint.create_time, out->mutable_create_time());
@@ -124,6 +166,19 @@ void to_proto(const Host& host, v1::Host* out) {
   if (host.underlay != IpAddress{}) out->set_underlay_address(to_string(host.underlay));
   for (const auto& nic : host.nics)
     to_proto(nic, out->add_nics());
+}
+
+void to_proto(const SecurityGroup& group, v1::SecurityGroup* out) {
+  out->set_name(security_group_name(group.vpc_id, group.id));
+  out->set_uid(group.uid.value);
+  out->set_vpc_uid(group.vpc.value);
+  for (const auto& rule : group.rules)
+    to_proto(rule, group.vpc_id, out->add_rules());
+  out->set_description(group.description);
+  out->set_etag(etag(group.uid.value, group.version));
+  to_proto(group.create_time, out->mutable_create_time());
+  to_proto(group.update_time, out->mutable_update_time());
+  out->set_revision(group.revision.value);
 }
 
 Result<ReportedHost> read_report(const v1::HostReport& report) {

@@ -30,8 +30,9 @@ inline HostView host(std::uint64_t uid, const std::string& id, const std::string
 
 inline EndpointView endpoint(std::uint64_t uid, const VpcView& in, const std::string& id,
                              std::uint64_t host_uid, const std::string& address) {
-  return {EndpointUid{uid},  in.uid,      in.name + "/endpoints/" + id,
-          HostUid{host_uid}, mac_of(uid), {*parse_ip(address)}};
+  return {
+      EndpointUid{uid},     in.uid, in.name + "/endpoints/" + id, HostUid{host_uid}, mac_of(uid),
+      {*parse_ip(address)}, {}};
 }
 
 }  // namespace qmasq::test

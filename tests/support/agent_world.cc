@@ -6,6 +6,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "vbond/rename/policy_change.h"
+
 namespace qmasq::test {
 
 using namespace vbond;  // NOLINT: all of this is about the agent
@@ -18,6 +20,7 @@ Gid gid(const char* text) {
 
 Change initial_state() {
   Change change;
+  change.groups.push_back(AgentWorld::default_group());
   change.revision = Revision{1};
   change.snapshot = true;
   change.vpcs.push_back({VpcUid{1}, "vpcs/blue", Vni{100}, {}, 0});
@@ -34,13 +37,15 @@ Change initial_state() {
                               "vpcs/blue/endpoints/a",
                               HostUid{1},
                               parse_mac("02:00:00:00:00:0a").value(),
-                              {parse_ip("10.0.0.1").value()}});
+                              {parse_ip("10.0.0.1").value()},
+                              {AgentWorld::kGroup}});
   change.endpoints.push_back({EndpointUid{12},
                               VpcUid{1},
                               "vpcs/blue/endpoints/b",
                               HostUid{2},
                               parse_mac("02:00:00:00:00:0b").value(),
-                              {parse_ip("10.0.0.2").value()}});
+                              {parse_ip("10.0.0.2").value()},
+                              {AgentWorld::kGroup}});
   return change;
 }
 
@@ -52,6 +57,18 @@ Gid AgentWorld::virtual_gid() {
 Gid AgentWorld::peer_virtual_gid() {
   return gid("10.0.0.2");
 }
+conntrack::Group AgentWorld::default_group() {
+  conntrack::Group out;
+  out.uid = kGroup;
+  out.vpc = VpcUid{1};
+  out.name = "vpcs/blue/securityGroups/default";
+  conntrack::Rule rule;
+  rule.id = "self-in";
+  rule.remote.kind = conntrack::Remote::Kind::kGroup;
+  rule.remote.group = kGroup;
+  out.rules = {rule};
+  return out;
+}
 Gid AgentWorld::physical_gid() {
   return gid("192.168.0.1");
 }
@@ -62,7 +79,8 @@ Gid AgentWorld::peer_physical_gid() {
 AgentWorld::AgentWorld()
     : events(clock, 1000),
       endpoints(peers, sync),
-      renamer({sync, endpoints, peers, nics, connections, events, clock, wire, nullptr}, {}),
+      renamer({sync, endpoints, peers, nics, tracker, connections, events, clock, wire, nullptr},
+              {}),
       registry(std::make_shared<prometheus::Registry>()) {
   Nic nic;
   nic.device = "rxe0";
@@ -76,6 +94,7 @@ AgentWorld::AgentWorld()
   const Change change = initial_state();
   peers.apply(change);
   endpoints.apply(change);
+  (void)tracker.apply(vbond::policy_change(change));
   sync.mark_in_sync(change.revision);
 }
 

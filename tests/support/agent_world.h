@@ -45,13 +45,18 @@ struct AgentWorld {
   static constexpr EndpointUid kEndpoint{11};
   static Gid virtual_gid();       // of a, index 1
   static Gid peer_virtual_gid();  // of b
+  // Its members admit each other; all endpoints carry it.
+  static constexpr SecurityGroupUid kGroup{1001};
+  static conntrack::Group default_group();
   static Gid physical_gid();
   static Gid peer_physical_gid();
 
   SystemClock clock;
   vbond::EventLog events;
   vbond::SyncState sync;
-  vbond::PeerMap peers;
+  conntrack::GroupSets sets;
+  vbond::PeerMap peers{sets};
+  conntrack::Tracker tracker{sets, peers, {}};
   vbond::EndpointTable endpoints;
   vbond::NicTable nics;
   vbond::ConnectionTable connections;

@@ -15,6 +15,8 @@
 #include "vbond/agent/state_relay.h"
 #include "vbond/attach/attach_server.h"
 #include "vbond/bond/binder.h"
+#include "vbond/enforce/enforcer.h"
+#include "vbond/enforce/query_answers.h"
 #include "vbond/events/event_log.h"
 #include "vbond/intercept/interceptor.h"
 #include "vbond/local/agent_server.h"
@@ -26,6 +28,7 @@
 #include "vbond/rename/metrics.h"
 #include "vbond/rename/nic_table.h"
 #include "vbond/rename/peer_map.h"
+#include "vbond/rename/policy_metrics.h"
 #include "vbond/rename/renamer.h"
 #include "vbond/rename/wire_policy.h"
 #include "vbond/state/sync_state.h"
@@ -87,7 +90,8 @@ bool is_software(const Nic& nic) {
 struct Agent::Impl {
   Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clock& given_clock,
        Metrics& metrics, std::unique_ptr<netlink::LoopThread> network_loop,
-       std::unique_ptr<netlink::LoopThread> chores_loop, const IpAddress& underlay);
+       std::unique_ptr<netlink::LoopThread> chores_loop,
+       std::unique_ptr<netlink::LoopThread> enforcement_loop, const IpAddress& underlay);
 
   void on_endpoint(EndpointUid uid, const EndpointPtr& endpoint);
   void on_nics(const HostNics& now);
@@ -104,21 +108,28 @@ struct Agent::Impl {
   NicTable nic_table;
   NicMetrics nic_metrics;
   SyncMetrics sync_metrics;
+  conntrack::GroupSets sets;
   PeerMap peers;
+  conntrack::Tracker tracker;
   EndpointTable endpoints;
   ConnectionTable connections;
   SpreadPolicy wire;
   RenameMetrics rename_metrics;
+  PolicyMetrics policy_metrics;
   Renamer renamer;
   std::unique_ptr<netlink::LoopThread> network;
   // What must not hold up the threads that notice it: files, and contexts to be closed.
   std::unique_ptr<netlink::LoopThread> chores;
+  // Where queue pairs are cut: a context may be busy with a verb in the kernel.
+  std::unique_ptr<netlink::LoopThread> enforcement;
   std::optional<Overlay> overlay;
   Binder binder;
   Interceptor interceptor;
+  Enforcer enforcer;
   GidStaging staging;
   EndpointFiles files;
   StateRelay relay;
+  QueryAnswers answers;
   SyncClient sync;
   EndpointReporter reporter;
   NicWatcher watcher;
@@ -132,7 +143,8 @@ struct Agent::Impl {
 
 Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clock& given_clock,
                   Metrics& metrics, std::unique_ptr<netlink::LoopThread> network_loop,
-                  std::unique_ptr<netlink::LoopThread> chores_loop, const IpAddress& underlay)
+                  std::unique_ptr<netlink::LoopThread> chores_loop,
+                  std::unique_ptr<netlink::LoopThread> enforcement_loop, const IpAddress& underlay)
     : options(given),
       seams(std::move(given_seams)),
       clock(given_clock),
@@ -141,13 +153,17 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       events(clock, kEventsKept),
       nic_metrics(metrics.registry()),
       sync_metrics(metrics.registry()),
+      peers(sets),
+      tracker(sets, peers, {options.connections_per_vpc}),
       endpoints(peers, sync_state),
       rename_metrics(metrics.registry(), peers),
-      renamer({sync_state, endpoints, peers, nic_table, connections, events, clock, wire,
-               &rename_metrics},
+      policy_metrics(metrics.registry()),
+      renamer({sync_state, endpoints, peers, nic_table, tracker, connections, events, clock, wire,
+               &rename_metrics, &policy_metrics},
               RenameOptions{}),
       network(std::move(network_loop)),
       chores(std::move(chores_loop)),
+      enforcement(std::move(enforcement_loop)),
       binder(
           {options.host}, *seams.namespaces, *network, clock, events,
           options.builtin_overlay
@@ -158,19 +174,24 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       interceptor({renamer, endpoints, nic_table, events, clock, *seams.memory, *seams.devices,
                    *seams.tasks, metrics.registry()},
                   intercept_options(options)),
+      enforcer(
+          tracker, sets, *enforcement, clock, &policy_metrics,
+          [this](std::span<const conntrack::Effect> effects) { interceptor.enforce(effects); }),
       staging(seams.files),
       files(staging, endpoints, nic_table),
       relay(
           [this] {
-            std::vector<ChangeObserver*> out{&peers, &endpoints, &rename_metrics};
+            std::vector<ChangeObserver*> out{&peers, &endpoints, &enforcer, &rename_metrics};
             if (overlay) out.push_back(&*overlay);
             out.push_back(&binder);
             return out;
           }(),
           {[this](HostUid uid) { endpoints.set_host(uid, options.host); },
            [this] { on_in_sync(); }}),
-      sync(sync_options(options, seams), sync_state, relay, events, sync_metrics, seams.random,
-           [this] { reporter.refresh(); }),
+      answers(options.host, tracker, peers, connections),
+      sync(
+          sync_options(options, seams), sync_state, relay, events, sync_metrics, seams.random,
+          [this] { reporter.refresh(); }, &answers),
       reporter(binder, interceptor, connections, sync),
       watcher(*seams.nics, *seams.underlay, events, nic_metrics, clock, watcher_options(options),
               [this](const HostNics& now) { on_nics(now); }),
@@ -229,8 +250,9 @@ Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, AgentSe
   QMASQ_ASSIGN(IpAddress underlay, seams.underlay->address());
   QMASQ_ASSIGN(auto network, netlink::LoopThread::start());
   QMASQ_ASSIGN(auto chores, netlink::LoopThread::start());
+  QMASQ_ASSIGN(auto enforcement, netlink::LoopThread::start());
   auto impl = std::make_unique<Impl>(options, std::move(seams), clock, metrics, std::move(network),
-                                     std::move(chores), underlay);
+                                     std::move(chores), std::move(enforcement), underlay);
   std::unique_ptr<Agent> agent(new Agent(std::move(impl)));
   Impl& parts = *agent->impl_;
   parts.watcher.scan();
@@ -263,6 +285,7 @@ bool Agent::stop(std::chrono::milliseconds patience) {
   parts.attach_server.reset();
   parts.sync.stop();
   parts.watcher.stop();
+  parts.enforcement->stop();
   if (!parts.interceptor.stop(patience)) return false;
   parts.server.reset();
   parts.chores->stop();

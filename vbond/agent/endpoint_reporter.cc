@@ -35,7 +35,7 @@ void EndpointReporter::refresh() {
   for (const auto& [uid, bond] : binder_.list()) {
     EndpointReport report = make_report(bond);
     report.attachments = attachments[uid];
-    report.queue_pairs = static_cast<std::uint32_t>(connections_.of_endpoint(uid).size());
+    report.queue_pairs = static_cast<std::uint32_t>(connections_.count_of(uid));
     sync_.report_endpoint(uid, report);
     now.insert(uid);
   }

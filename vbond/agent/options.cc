@@ -31,6 +31,7 @@ struct Raw {
   std::string underlay_address;
   std::vector<std::string> nics;
   std::vector<std::string> open;
+  std::size_t connections_per_vpc = AgentOptions{}.connections_per_vpc;
   std::string overlay = "builtin";
   std::string socket_dir = "/run/qmasq";
   std::string metrics;
@@ -62,6 +63,11 @@ void declare(CLI::App& app, Raw& raw) {
   app.add_option("--overlay", raw.overlay,
                  "builtin: VXLAN made by the agent; none: the site connects the endpoints")
       ->type_name("builtin|none")
+      ->capture_default_str();
+  app.add_option("--max-connections-per-vpc", raw.connections_per_vpc,
+                 "Most connections that the queue pairs of one VPC have on this host")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str();
   app.add_option("--socket-dir", raw.socket_dir, "Directory of vbond.sock and attach.sock")
       ->type_name("DIR")
@@ -129,6 +135,7 @@ Result<AgentOptions> check(const Raw& raw) {
   if (raw.socket_dir.empty() || raw.socket_dir.front() != '/') {
     return wrong(fmt::format("--socket-dir: '{}' does not start with /", raw.socket_dir));
   }
+  out.connections_per_vpc = raw.connections_per_vpc;
   out.socket_directory = raw.socket_dir;
   if (!raw.guard.empty() && raw.guard != "off") {
     return wrong(fmt::format("--guard: '{}' is not offered, only off", raw.guard));

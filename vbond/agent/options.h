@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <set>
 #include <string>
@@ -22,6 +23,8 @@ struct AgentOptions {
   // RDMA devices that tenants open themselves.
   std::set<std::string, std::less<>> tenant_opens;
   bool builtin_overlay = true;
+  // Most connections of one VPC on this host.
+  std::size_t connections_per_vpc = std::size_t{1} << 20U;
   std::string socket_directory = "/run/qmasq";
   std::string metrics_address;  // empty: not served
   std::string log_level = "info";

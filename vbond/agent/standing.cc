@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vbond/agent/standing.h"
 
+#include <array>
 #include <chrono>
 #include <map>
 #include <utility>
@@ -91,6 +92,23 @@ Status Standing::check_known(const std::string& parent) {
   return fail(Code::kNotFound, "no endpoint of " + parent + " is on " + facts_.host);
 }
 
+namespace {
+
+constexpr std::array<std::pair<std::uint8_t, const char*>, 4> kOperations = {
+    {{conntrack::Operations::kSend, "send"},
+     {conntrack::Operations::kRead, "read"},
+     {conntrack::Operations::kWrite, "write"},
+     {conntrack::Operations::kAtomic, "atomic"}}};
+
+// Of the two sides of the opening that is open, ingress says more: egress is open by default.
+std::string admitting_rule(const conntrack::Verdict& verdict) {
+  const conntrack::Opening& opening =
+      verdict.first_opens.open() ? verdict.first_opens : verdict.second_opens;
+  return conntrack::describe(opening.ingress, conntrack::Direction::kIngress);
+}
+
+}  // namespace
+
 v1::Connection to_proto(const Connection& connection) {
   v1::Connection out;
   out.set_endpoint(connection.endpoint_name);
@@ -110,6 +128,13 @@ v1::Connection to_proto(const Connection& connection) {
     out.set_physical_gid(to_string(path.phys.local));
     out.set_peer_physical_gid(to_string(path.phys.remote));
     out.set_flow_label(path.phys.flow_label);
+  }
+  if (connection.verdict) {
+    out.set_rule(admitting_rule(connection.verdict->verdict));
+    const conntrack::Operations permitted = connection.verdict->verdict.on_first;
+    for (const auto& [bit, name] : kOperations) {
+      if (permitted.has(bit)) out.add_operations(name);
+    }
   }
   if (connection.connected) {
     out.mutable_connect_time()->set_seconds(

@@ -24,6 +24,14 @@ const char* to_string(EventType type) {
       return "refused";
     case EventType::kDisconnected:
       return "disconnected";
+    case EventType::kAdmitted:
+      return "admitted";
+    case EventType::kCut:
+      return "cut";
+    case EventType::kNarrowed:
+      return "narrowed";
+    case EventType::kShadowHit:
+      return "shadow-hit";
     case EventType::kEndpointBound:
       return "endpoint-bound";
     case EventType::kEndpointUnbound:

@@ -26,6 +26,10 @@ enum class EventType {
   kConnected,      // a QP reached RTR
   kRefused,        // a verb was refused; errno and reason say why
   kDisconnected,   // a QP that was connected is gone or reset
+  kAdmitted,       // a QP reached RTR by a rule that logs
+  kCut,            // a QP was put into the error state, because a change forbids its connection
+  kNarrowed,       // a QP goes on with other access flags, because a change says so
+  kShadowHit,      // a rule that is not enforced would have decided
   kEndpointBound,  // a network namespace carries the endpoint
   kEndpointUnbound,
   kNicLost,

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vbond/intercept/context.h"
 
+#include <array>
+#include <cerrno>
+#include <cstddef>
+
 #include "vbond/events/event_log.h"
 #include "vbond/intercept/services.h"
 #include "vbond/rename/renamer.h"
@@ -21,6 +25,19 @@ void destroy_queue_pair(Context& context, std::uint32_t handle) {
 }
 
 }  // namespace
+
+int modify_queue_pair(Context& context, const uverbs::ModifyQp& command) {
+  auto call =
+      uverbs::CallBuilder::invoke_write(static_cast<std::uint32_t>(uverbs::WriteCommand::kModifyQp),
+                                        context.driver_id.load(std::memory_order_relaxed));
+  std::array<std::byte, uverbs::kModifyQpSize> core_in{};
+  if (!uverbs::encode_modify_qp(command, uverbs::Form::kWrite, core_in)) return EINVAL;
+  if (int err = call.add_in(uverbs::attr::kCoreIn, core_in); err != 0) return err;
+  auto sealed = call.seal();
+  if (!sealed) return sealed.error();
+  auto done = context.file->call(sealed->data());
+  return done ? 0 : done.error();
+}
 
 void close_context(Services& services, Context& context, const std::string& endpoint_name,
                    bool abandoned) {

@@ -14,6 +14,7 @@
 #include "vbond/kernel/verbs_device.h"
 #include "vbond/rename/verdict.h"
 #include "vbond/uverbs/abi.h"
+#include "vbond/uverbs/qp.h"
 
 namespace qmasq::vbond {
 
@@ -56,6 +57,9 @@ struct Context {
   bool handed_over = false;      // false: not in the tenant yet
   unsigned misses = 0;
 };
+
+// A MODIFY_QP of the agent's own; its errno. REQUIRES: context.mutex held, not closed.
+[[nodiscard]] int modify_queue_pair(Context& context, const uverbs::ModifyQp& command);
 
 // Destroys the QPs, tells the Renamer, and leaves the context closed for whoever still has it.
 // The QPs go one by one because the file may live on, in a socket's queue for instance.

@@ -67,7 +67,10 @@ class Execution {
       } else {
         if (auto ok = before(); !ok) return Answer::fails(ok.error().err, ok.error().outcome);
         auto sealed = builder_.seal();
-        if (!sealed) return Answer::fails(sealed.error());
+        if (!sealed) {
+          after(sealed.error());
+          return Answer::fails(sealed.error());
+        }
         auto result = context_.file->call(sealed->data());
         after(result ? 0 : result.error());
         if (!result) return Answer::fails(result.error());
@@ -175,7 +178,10 @@ class Execution {
     auto plan = renamer_.before_modify(context_.info, *command);
     if (!plan) return refused(plan.error().err);  // the Renamer has reported it
     plan_ = std::move(*plan);
-    if (!uverbs::encode_modify_qp(*command, verb_.key.form, core_in)) return bad(EINVAL);
+    if (!uverbs::encode_modify_qp(*command, verb_.key.form, core_in)) {
+      renamer_.after_modify(context_.info, plan_, EINVAL);
+      return bad(EINVAL);
+    }
     return {};
   }
 

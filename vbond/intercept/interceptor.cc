@@ -14,6 +14,7 @@
 #include <cstring>
 #include <mutex>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 
 #include "common/unique_fd.h"
@@ -23,6 +24,7 @@
 #include "vbond/intercept/holder_watch.h"
 #include "vbond/intercept/services.h"
 #include "vbond/rename/endpoint_table.h"
+#include "vbond/rename/renamer.h"
 
 namespace qmasq::vbond {
 namespace {
@@ -102,6 +104,25 @@ class Interceptor::Impl {
       attachment->revoke();
       attachment->bury(attachment->contexts().close(), /*abandoned=*/false);
       attachment->wait_buried();
+    }
+  }
+
+  void enforce(std::span<const conntrack::Effect> effects) {
+    if (effects.empty()) return;
+    std::unordered_map<std::uint64_t, std::shared_ptr<Context>> contexts;
+    for (const AttachmentPtr& attachment : snapshot()) {
+      for (auto& context : attachment->contexts().all())
+        contexts.emplace(context->info.id, std::move(context));
+    }
+    for (const conntrack::Effect& effect : effects) {
+      auto it = contexts.find(effect.connection.key.context);
+      if (it == contexts.end()) continue;  // closed: its QPs are gone
+      Context& context = *it->second;
+      std::lock_guard lock(context.mutex);
+      if (context.closed) continue;
+      services_.parts.renamer.enforce(effect, [&](const uverbs::ModifyQp& command) {
+        return modify_queue_pair(context, command);
+      });
     }
   }
 
@@ -307,6 +328,9 @@ Status Interceptor::attach(std::unique_ptr<NotificationPort> port, EndpointUid e
 }
 void Interceptor::detach_endpoint(EndpointUid endpoint) {
   impl_->detach_endpoint(endpoint);
+}
+void Interceptor::enforce(std::span<const conntrack::Effect> effects) {
+  impl_->enforce(effects);
 }
 InterceptStats Interceptor::stats() const {
   return impl_->stats();

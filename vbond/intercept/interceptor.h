@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,9 @@
 #include "vbond/intercept/options.h"
 #include "vbond/kernel/notification_port.h"
 
+namespace qmasq::conntrack {
+struct Effect;
+}
 namespace prometheus {
 class Registry;
 }
@@ -76,6 +80,10 @@ class Interceptor {
   // The endpoint is no more: its QPs are destroyed and its contexts closed before this returns,
   // unless the tenant stalls a call of its own; its programs go on without verbs (ENODEV).
   void detach_endpoint(EndpointUid endpoint);
+
+  // What a change of the state made of connections: carried out one by one, each behind the verb of
+  // its context that is on its way.
+  void enforce(std::span<const conntrack::Effect> effects);
 
   [[nodiscard]] InterceptStats stats() const;
   [[nodiscard]] std::vector<AttachmentInfo> list() const;

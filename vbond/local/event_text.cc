@@ -12,11 +12,22 @@
 namespace qmasq::vbond {
 namespace {
 
-constexpr std::array kTypes = {
-    EventType::kAttached,      EventType::kDetached,      EventType::kContextOpened,
-    EventType::kContextClosed, EventType::kConnected,     EventType::kRefused,
-    EventType::kDisconnected,  EventType::kEndpointBound, EventType::kEndpointUnbound,
-    EventType::kNicLost,       EventType::kNicFound,      EventType::kSync};
+constexpr std::array kTypes = {EventType::kAttached,
+                               EventType::kDetached,
+                               EventType::kContextOpened,
+                               EventType::kContextClosed,
+                               EventType::kConnected,
+                               EventType::kRefused,
+                               EventType::kDisconnected,
+                               EventType::kAdmitted,
+                               EventType::kCut,
+                               EventType::kNarrowed,
+                               EventType::kShadowHit,
+                               EventType::kEndpointBound,
+                               EventType::kEndpointUnbound,
+                               EventType::kNicLost,
+                               EventType::kNicFound,
+                               EventType::kSync};
 
 std::string known_types() {
   std::string out;

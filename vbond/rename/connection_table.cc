@@ -19,14 +19,6 @@ std::size_t state_index(const ConnectionCounts& counts, uverbs::QpState state) {
   return std::min(static_cast<std::size_t>(state), counts.by_state.size() - 1);
 }
 
-template <typename Map, typename Key>
-void drop(Map& map, const Key& key, const QpKey& qp) {
-  auto it = map.find(key);
-  if (it == map.end()) return;
-  it->second.erase(qp);
-  if (it->second.empty()) map.erase(it);
-}
-
 }  // namespace
 
 void ConnectionTable::count(const Connection& connection, std::size_t one) {
@@ -35,50 +27,19 @@ void ConnectionTable::count(const Connection& connection, std::size_t one) {
   if (connection.connected) counts_.connected += one;
 }
 
-void ConnectionTable::move_peer(Entry& entry, const Path* from, const Path* to) {
-  if (from != nullptr && to != nullptr && from->peer == to->peer) return;
-  decltype(by_peer_)::node_type spare;  // of a list that ends, for one that begins
-  if (from != nullptr) {
-    if (entry.next != nullptr) entry.next->previous = entry.previous;
-    if (entry.previous != nullptr) {
-      entry.previous->next = entry.next;
-    } else if (auto first = by_peer_.find(from->peer); entry.next != nullptr) {
-      first->second = entry.next;
-    } else {
-      spare = by_peer_.extract(first);
-    }
-    entry.previous = nullptr;
-    entry.next = nullptr;
-  }
-  if (to == nullptr) return;
-  if (auto first = by_peer_.find(to->peer); first != by_peer_.end()) {
-    entry.next = std::exchange(first->second, &entry);
-    entry.next->previous = &entry;
-  } else if (!spare.empty()) {
-    spare.key() = to->peer;
-    spare.mapped() = &entry;
-    by_peer_.insert(std::move(spare));
-  } else {
-    by_peer_.emplace(to->peer, &entry);
-  }
-}
-
-void ConnectionTable::link(Entry& entry) {
-  const Connection& connection = entry.connection;
+void ConnectionTable::link(const Connection& connection) {
   by_context_[connection.key.context].insert(connection.key.handle);
-  by_endpoint_[connection.endpoint].insert(connection.key);
-  move_peer(entry, nullptr, connection.path.get());
+  ++by_endpoint_[connection.endpoint];
   count(connection, 1);
 }
 
-void ConnectionTable::unlink(Entry& entry) {
-  const Connection& connection = entry.connection;
+void ConnectionTable::unlink(const Connection& connection) {
   if (auto it = by_context_.find(connection.key.context); it != by_context_.end()) {
     it->second.erase(connection.key.handle);
     if (it->second.empty()) by_context_.erase(it);
   }
-  drop(by_endpoint_, connection.endpoint, connection.key);
-  move_peer(entry, connection.path.get(), nullptr);
+  auto it = by_endpoint_.find(connection.endpoint);
+  if (--it->second == 0) by_endpoint_.erase(it);
   count(connection, static_cast<std::size_t>(-1));
 }
 
@@ -86,7 +47,7 @@ void ConnectionTable::put(Connection connection) {
   std::unique_lock lock(mutex_);
   auto [it, is_new] = connections_.try_emplace(connection.key);
   if (!is_new) unlink(it->second);
-  it->second.connection = std::move(connection);
+  it->second = std::move(connection);
   link(it->second);
 }
 
@@ -94,16 +55,13 @@ bool ConnectionTable::update(QpKey key, const std::function<void(Connection&)>& 
   std::unique_lock lock(mutex_);
   auto it = connections_.find(key);
   if (it == connections_.end()) return false;
-  Entry& entry = it->second;
-  Connection& connection = entry.connection;
+  Connection& connection = it->second;
   const EndpointUid endpoint = connection.endpoint;
-  const PathPtr path = connection.path;
   count(connection, static_cast<std::size_t>(-1));
   change(connection);
   connection.key = key;
   connection.endpoint = endpoint;
   count(connection, 1);
-  move_peer(entry, path.get(), connection.path.get());
   return true;
 }
 
@@ -112,7 +70,7 @@ std::optional<Connection> ConnectionTable::remove(QpKey key) {
   auto it = connections_.find(key);
   if (it == connections_.end()) return std::nullopt;
   unlink(it->second);
-  Connection out = std::move(it->second.connection);
+  Connection out = std::move(it->second);
   connections_.erase(it);
   return out;
 }
@@ -127,7 +85,7 @@ std::vector<Connection> ConnectionTable::remove_context(std::uint64_t context) {
   for (std::uint32_t handle : handles) {
     auto it = connections_.find(QpKey{context, handle});
     unlink(it->second);
-    out.push_back(std::move(it->second.connection));
+    out.push_back(std::move(it->second));
     connections_.erase(it);
   }
   return out;
@@ -137,38 +95,28 @@ std::optional<Connection> ConnectionTable::find(QpKey key) const {
   std::shared_lock lock(mutex_);
   auto it = connections_.find(key);
   if (it == connections_.end()) return std::nullopt;
-  return it->second.connection;
+  return it->second;
 }
 
 ConnectionTable::Qpns ConnectionTable::qpns(QpKey key) const {
   std::shared_lock lock(mutex_);
   auto it = connections_.find(key);
   if (it == connections_.end()) return {};
-  return {it->second.connection.qpn, it->second.connection.peer_qpn};
+  return {it->second.qpn, it->second.peer_qpn};
 }
 
-std::vector<QpKey> ConnectionTable::of_endpoint(EndpointUid endpoint) const {
+std::size_t ConnectionTable::count_of(EndpointUid endpoint) const {
   std::shared_lock lock(mutex_);
   auto it = by_endpoint_.find(endpoint);
-  if (it == by_endpoint_.end()) return {};
-  return {it->second.begin(), it->second.end()};
-}
-
-std::vector<QpKey> ConnectionTable::to_peer(EndpointUid peer) const {
-  std::shared_lock lock(mutex_);
-  std::vector<QpKey> out;
-  auto it = by_peer_.find(peer);
-  for (const Entry* at = it == by_peer_.end() ? nullptr : it->second; at != nullptr; at = at->next)
-    out.push_back(at->connection.key);
-  return out;
+  return it == by_endpoint_.end() ? 0 : it->second;
 }
 
 std::vector<Connection> ConnectionTable::list(const ConnectionFilter& filter) const {
   std::vector<Connection> out;
   {
     std::shared_lock lock(mutex_);
-    for (const auto& [key, entry] : connections_) {
-      if (is_under(entry.connection, filter.parent)) out.push_back(entry.connection);
+    for (const auto& [key, connection] : connections_) {
+      if (is_under(connection, filter.parent)) out.push_back(connection);
     }
   }
   std::sort(out.begin(), out.end(), [](const Connection& a, const Connection& b) {

@@ -17,17 +17,14 @@
 #include <vector>
 
 #include "common/net_types.h"
+#include "conntrack/tracker.h"
 #include "vbond/rename/verdict.h"
 #include "vbond/uverbs/abi.h"
 
 namespace qmasq::vbond {
 
 // A QP of a tenant: the context it lives in and the kernel's handle there.
-struct QpKey {
-  std::uint64_t context = 0;
-  std::uint32_t handle = 0;
-  auto operator<=>(const QpKey&) const = default;
-};
+using QpKey = conntrack::ConnectionKey;
 
 // The fields of an address vector that are masqueraded, as one side sees them.
 struct PathSide {
@@ -66,6 +63,12 @@ struct Connection {
   PathPtr path;            // null, or from the first address vector until RESET
   bool connected = false;  // reached RTR with a path, and was neither reset nor destroyed
   std::chrono::system_clock::time_point since;  // of `connected`
+
+  // What the rules said when the path was admitted or looked at again last; null without a path.
+  // conntrack::Tracker keeps the connections by what a change touches.
+  conntrack::VerdictPtr verdict;
+  conntrack::Ticket admission;     // its name there
+  std::uint32_t asked_access = 0;  // qp_access_flags as the tenant wants them
 };
 
 // Empty fields match all.
@@ -101,10 +104,8 @@ class ConnectionTable {
     Qpn peer_qpn;
   };
   [[nodiscard]] Qpns qpns(QpKey key) const;
-  // Those of an endpoint of this host, and those whose peer an endpoint is: what a change of rules
-  // or addresses has to look at again.
-  [[nodiscard]] std::vector<QpKey> of_endpoint(EndpointUid endpoint) const;
-  [[nodiscard]] std::vector<QpKey> to_peer(EndpointUid peer) const;
+  // How many QPs an endpoint of this host has.
+  [[nodiscard]] std::size_t count_of(EndpointUid endpoint) const;
   // In order of endpoint name, then context and handle.
   [[nodiscard]] std::vector<Connection> list(const ConnectionFilter& filter) const;
   [[nodiscard]] ConnectionCounts counts() const;
@@ -115,27 +116,15 @@ class ConnectionTable {
       return static_cast<std::size_t>((key.context * 0x9E3779B97F4A7C15ULL) ^ key.handle);
     }
   };
-  using Keys = std::unordered_set<QpKey, KeyHash>;
-
-  // A record and its neighbours among those with the same peer. Records do not move.
-  struct Entry {
-    Connection connection;
-    Entry* previous = nullptr;
-    Entry* next = nullptr;
-  };
-
   // REQUIRES of all: mutex_ held for writing.
-  void link(Entry& entry);
-  void unlink(Entry& entry);
+  void link(const Connection& connection);
+  void unlink(const Connection& connection);
   void count(const Connection& connection, std::size_t one);
-  // From the list of one peer to that of another; null: none.
-  void move_peer(Entry& entry, const Path* from, const Path* to);
 
   mutable std::shared_mutex mutex_;
-  std::unordered_map<QpKey, Entry, KeyHash> connections_;
+  std::unordered_map<QpKey, Connection, KeyHash> connections_;
   std::unordered_map<std::uint64_t, std::unordered_set<std::uint32_t>> by_context_;
-  std::unordered_map<EndpointUid, Keys> by_endpoint_;
-  std::unordered_map<EndpointUid, Entry*> by_peer_;  // first of each list, never null
+  std::unordered_map<EndpointUid, std::size_t> by_endpoint_;
   ConnectionCounts counts_;
 };
 

@@ -133,6 +133,9 @@ std::optional<Mac> mac_in(const Gid& gid) {
 }  // namespace
 
 struct PeerMap::Impl {
+  explicit Impl(conntrack::GroupSets& sets_in) : sets(sets_in) {}
+
+  conntrack::GroupSets& sets;
   mutable BigReaderLock lock;  // the writer alone may read without it
   PeerTable table;
   PeerRecords records;
@@ -200,7 +203,7 @@ class PeerMap::Impl::Writing {
   unsigned steps_ = 0;
 };
 
-PeerMap::PeerMap() : impl_(std::make_unique<Impl>()) {}
+PeerMap::PeerMap(conntrack::GroupSets& sets) : impl_(std::make_unique<Impl>(sets)) {}
 PeerMap::~PeerMap() = default;
 
 void PeerMap::Impl::put_host(const HostView& view) {
@@ -251,6 +254,8 @@ void PeerMap::Impl::put_endpoint(const EndpointView& view, std::vector<Lost>& lo
   std::uint32_t number = records.find(view.uid);
   if (number == kNone) number = records.add(view.uid);
   records[number].epoch = epoch;
+  const conntrack::SetId groups = sets.acquire(view.groups);
+  sets.release(std::exchange(records[number].groups, groups));
 
   bool same_host = records[number].host != kNone && hosts[records[number].host].uid == view.host;
   bool same_vpc = records[number].vpc == vpc;
@@ -285,6 +290,7 @@ void PeerMap::Impl::remove_endpoint(std::uint32_t number, std::vector<Lost>& los
     lost.push_back({records[number].vpc, gid, records[number].uid});
   }
   leave_host(records[number].host);
+  sets.release(records[number].groups);
   records.remove(number);
 }
 
@@ -518,6 +524,23 @@ std::optional<PeerInfo> PeerMap::describe(EndpointUid endpoint) const {
   std::uint32_t number = map.records.find(endpoint);
   if (number == kNone) return std::nullopt;
   return map.info(number);
+}
+
+std::optional<conntrack::Standing> PeerMap::look(EndpointUid endpoint,
+                                                 const IpAddress& address) const {
+  const Impl& map = *impl_;
+  auto hold = map.lock.read();
+  std::uint32_t number = map.records.find(endpoint);
+  if (number == kNone) return std::nullopt;
+  const PeerRecord& record = map.records[number];
+  const Gid gid = Gid::from_ip(address);
+  if (record.first != gid) {
+    const auto addresses = map.records.addresses(number);
+    bool own = std::find(addresses.begin(), addresses.end(), gid) != addresses.end() ||
+               Gid::link_local(record.mac) == gid;
+    if (!own) return std::nullopt;
+  }
+  return conntrack::Standing{map.vpcs[record.vpc].uid, map.hosts[record.host].uid, record.groups};
 }
 
 std::vector<PeerMap::Named> PeerMap::find_named(std::string_view vpc_id,

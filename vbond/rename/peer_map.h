@@ -11,6 +11,7 @@
 
 #include "common/net_types.h"
 #include "common/result.h"
+#include "conntrack/tracker.h"
 #include "vbond/state/change.h"
 
 namespace qmasq::vbond {
@@ -56,9 +57,10 @@ struct PeerInfo {
 // The peer's physical GID: of the NIC of its host with our NIC's device name, else of its host's
 // first NIC, always of the family of our own primary GID. The rule is the same from both sides, as
 // it must be: RoCE v2 drops packets whose source is not the address vector's destination.
-class PeerMap final : public ChangeObserver {
+class PeerMap final : public ChangeObserver, public conntrack::Directory {
  public:
-  PeerMap();
+  // `sets` numbers the groups that endpoints carry. Not owned, must outlive this.
+  explicit PeerMap(conntrack::GroupSets& sets);
   ~PeerMap() override;
   PeerMap(const PeerMap&) = delete;
   PeerMap& operator=(const PeerMap&) = delete;
@@ -73,6 +75,8 @@ class PeerMap final : public ChangeObserver {
                                                 const LocalNic& local,
                                                 PeerInfo* info = nullptr) const;
   [[nodiscard]] std::optional<PeerInfo> describe(EndpointUid endpoint) const;
+  [[nodiscard]] std::optional<conntrack::Standing> look(EndpointUid endpoint,
+                                                        const IpAddress& address) const override;
 
   // All endpoints with the id, in one VPC or (vpc empty) in any; at most `limit`. Looks at every
   // endpoint: for error messages only.

@@ -25,10 +25,11 @@ struct PeerRecord {
   std::uint32_t name = kNone;
   std::uint32_t more = kNone;  // addresses after the first
   std::uint32_t generation = 0;
-  std::uint32_t epoch = 0;  // of the last change that spoke of it
+  std::uint32_t epoch = 0;   // of the last change that spoke of it
+  std::uint32_t groups = 0;  // conntrack::SetId of its security groups, held
   Mac mac;
 };
-static_assert(sizeof(PeerRecord) == 56);
+static_assert(sizeof(PeerRecord) == 64);
 
 // Endpoint records by number, by uid, and by VPC and MAC. A number is good until remove(). Not
 // thread-safe.

@@ -101,7 +101,9 @@ class ConnectionEvent final : public EventSource {
 Verdict<void> Renamer::check_create_qp(const ContextInfo& context, uverbs::QpType type) {
   bool xrc = type == uverbs::QpType::kXrcIni || type == uverbs::QpType::kXrcTgt;
   if (type == uverbs::QpType::kRc || type == uverbs::QpType::kUc || (xrc && options_.allow_xrc)) {
-    return {};
+    auto ever = check_transport(context, type);
+    if (!ever) report_refusal(context, "CREATE_QP", ever.error());
+    return ever;
   }
   Refusal refusal{EOPNOTSUPP, ""};
   if (type == uverbs::QpType::kUd) {
@@ -140,6 +142,7 @@ void Renamer::qp_created(const ContextInfo& context, std::uint32_t handle, Qpn q
 
 void Renamer::qp_destroyed(const ContextInfo& context, std::uint32_t handle) {
   if (auto gone = parts_.connections.remove(QpKey{context.id, handle})) {
+    parts_.tracker.release(gone->admission);
     if (gone->connected) report_end(*gone, "QP destroyed");
     show();
   }
@@ -147,6 +150,7 @@ void Renamer::qp_destroyed(const ContextInfo& context, std::uint32_t handle) {
 
 void Renamer::context_closed(const ContextInfo& context) {
   for (const Connection& gone : parts_.connections.remove_context(context.id)) {
+    parts_.tracker.release(gone.admission);
     if (gone.connected) report_end(gone, "device closed");
   }
   show();
@@ -196,9 +200,13 @@ Verdict<ModifyPlan> Renamer::decide(const ContextInfo& context, uverbs::ModifyQp
     wire.is_global = true;
     wire.port_num = command.dest.port_num;
     plan.path = std::move(*path);
+    if (auto admitted = admit(context, plan); !admitted) {
+      return tl::unexpected(std::move(admitted).error());
+    }
   }
   command.dest = wire;
   command.alt_dest = uverbs::QpDest{};
+  narrow_access(plan, command);
   return plan;
 }
 
@@ -273,7 +281,11 @@ Verdict<PathPtr> Renamer::find_path(const ContextInfo& context, const Nic& nic,
 }
 
 void Renamer::after_modify(const ContextInfo& context, const ModifyPlan& plan, int err) {
-  if (err != 0) return;
+  if (err != 0) {
+    parts_.tracker.release(plan.admission);
+    return;
+  }
+  conntrack::Ticket ended;
   std::shared_ptr<const EventSource> lost;
   std::shared_ptr<const EventSource> won;
   auto change = [&](Connection& connection) {
@@ -285,12 +297,18 @@ void Renamer::after_modify(const ContextInfo& context, const ModifyPlan& plan, i
     if (plan.path) {
       connects = was_connected && old_path->peer != plan.path->peer;
       connection.path = plan.path;
+      connection.verdict = plan.verdict;
+      ended = std::exchange(connection.admission, plan.admission);
     }
+    if ((plan.attr_mask & qp_mask::kAccessFlags) != 0) connection.asked_access = plan.asked_access;
     if ((plan.attr_mask & qp_mask::kState) != 0) {
       connection.state = plan.state;
       if (plan.state == uverbs::QpState::kReset) {
         connection.path.reset();
+        connection.verdict.reset();
+        ended = std::exchange(connection.admission, {});
         connection.connected = false;
+        connection.asked_access = 0;
         connection.peer_qpn = Qpn{};
       } else if (plan.state == uverbs::QpState::kRtr && connection.path) {
         connects = true;
@@ -313,8 +331,12 @@ void Renamer::after_modify(const ContextInfo& context, const ModifyPlan& plan, i
     change(connection);
     parts_.connections.put(std::move(connection));
   }
+  parts_.tracker.release(ended);
   if (lost) report(std::move(lost));
-  if (won) report(std::move(won));
+  if (won) {
+    report(std::move(won));
+    report_admitted(plan.key);
+  }
   if ((plan.attr_mask & qp_mask::kState) != 0) show();
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@ class EventSource;
 class NicTable;
 struct Nic;
 class PeerMap;
+class PolicyMetrics;
 class RenameMetrics;
 class SyncState;
 
@@ -34,6 +36,10 @@ struct ModifyPlan {
   uverbs::QpState state = uverbs::QpState::kReset;  // counts with qp_mask::kState
   Qpn dest_qpn;                                     // counts with qp_mask::kDestQpn
   PathPtr path;                                     // set with qp_mask::kAv
+  // Set with `path`: what the rules said of it. after_modify() must be called, whatever happens.
+  conntrack::Ticket admission;
+  conntrack::VerdictPtr verdict;
+  std::uint32_t asked_access = 0;  // counts with qp_mask::kAccessFlags in attr_mask
 };
 
 struct RenameOptions {
@@ -46,9 +52,11 @@ struct RenameOptions {
 // given. Thread-safe; calls for one context come one at a time.
 //
 // Refusals made here are already in the event log and the metrics when they are returned.
-// Errnos: EHOSTUNREACH no such peer in the VPC, or its host has no NIC to send to; EOPNOTSUPP QP
-// type or alternate path; EAGAIN no state from the controller yet; ENODEV the context's endpoint or
-// NIC is gone; EPERM a privileged Q_Key; EINVAL as the kernel gives it.
+// Errnos: EHOSTUNREACH no such peer in the VPC, or its host has no NIC to send to; EACCES the
+// security groups forbid the connection, or the QP type altogether; EDQUOT the VPC has too many
+// connections here; EOPNOTSUPP QP type or alternate path; EAGAIN no state from the controller yet;
+// ENODEV the context's endpoint or NIC is gone; EPERM a privileged Q_Key; EINVAL as the kernel
+// gives it.
 class Renamer {
  public:
   struct Parts {
@@ -56,11 +64,13 @@ class Renamer {
     const EndpointTable& endpoints;
     const PeerMap& peers;
     const NicTable& nics;
+    conntrack::Tracker& tracker;
     ConnectionTable& connections;
     EventLog& events;
     const Clock& clock;
     const WirePolicy& wire;
     RenameMetrics* metrics = nullptr;  // none: nothing is counted
+    PolicyMetrics* policy_metrics = nullptr;
   };
   // Nothing is owned; all parts must outlive this.
   Renamer(Parts parts, RenameOptions options) : parts_(parts), options_(options) {}
@@ -77,6 +87,11 @@ class Renamer {
                                                   uverbs::ModifyQp& command);
   // `err`: what the kernel answered (errno, 0 done). A command that failed changes nothing.
   void after_modify(const ContextInfo& context, const ModifyPlan& plan, int err);
+
+  // Carries out what a change of the state made of a connection, unless the QP has another one by
+  // now. `execute` runs a MODIFY_QP on the QP and gives its errno.
+  using Execute = std::function<int(const uverbs::ModifyQp&)>;
+  void enforce(const conntrack::Effect& effect, const Execute& execute);
 
   // Turns the kernel's answer back. Whatever the kernel put there, no GID of it gets through: both
   // address vectors are what the tenant last set, or zero.
@@ -102,6 +117,18 @@ class Renamer {
                                            uverbs::ModifyQp& command) const;
   [[nodiscard]] Verdict<PathPtr> find_path(const ContextInfo& context, const Nic& nic,
                                            const uverbs::ModifyQp& command) const;
+  // Asks the security groups about plan.path and puts the answer into the plan.
+  [[nodiscard]] Verdict<void> admit(const ContextInfo& context, ModifyPlan& plan) const;
+  // What the rules leave of the access flags that the tenant wants goes into the command.
+  void narrow_access(ModifyPlan& plan, uverbs::ModifyQp& command) const;
+  void narrow(const conntrack::Effect& effect, const Connection& held, const Execute& execute);
+  void cut(conntrack::Effect::Cause cause, const Connection& held, std::string why,
+           const Execute& execute);
+  void report_shadow(const ContextInfo& context, const Path& path,
+                     const std::vector<conntrack::ShadowHit>& hits) const;
+  [[nodiscard]] Verdict<void> check_transport(const ContextInfo& context,
+                                              uverbs::QpType type) const;
+  void report_admitted(QpKey key) const;
   void report_refusal(const ContextInfo& context, const char* verb, const Refusal& refusal);
   void report_end(const Connection& connection, const char* why);
   void report(std::shared_ptr<const EventSource> event);

@@ -7,6 +7,7 @@
 
 #include "common/net_types.h"
 #include "common/result.h"
+#include "conntrack/types.h"
 
 // The controller's state as the parts of the agent see it: values, without protobuf. sync/ turns
 // batches of the stream into Changes; rename/, bond/ and overlay/ follow them.
@@ -27,6 +28,7 @@ struct EndpointView {
   HostUid host;
   Mac mac;
   std::vector<IpAddress> addresses;  // order of the virtual GID table from index 1 on
+  std::vector<SecurityGroupUid> groups;
 };
 
 struct HostNicView {
@@ -49,9 +51,11 @@ struct Change {
   std::vector<VpcView> vpcs;
   std::vector<EndpointView> endpoints;
   std::vector<HostView> hosts;
-  std::vector<VpcUid> removed_vpcs;  // their endpoints go too
+  std::vector<conntrack::Group> groups;
+  std::vector<VpcUid> removed_vpcs;  // their endpoints and groups go too
   std::vector<EndpointUid> removed_endpoints;
   std::vector<HostUid> removed_hosts;
+  std::vector<SecurityGroupUid> removed_groups;
 };
 
 // A part of the agent that follows the state. Called from one thread (sync's), in the order of

@@ -8,6 +8,7 @@
 
 #include "common/resource_name.h"
 #include "qmasq/v1/sync.pb.h"
+#include "vbond/sync/group_from.h"
 
 namespace qmasq::vbond {
 namespace {
@@ -88,7 +89,11 @@ Status BatchCollector::collect(const v1::Batch& part) {
               static_cast<std::size_t>(part.hosts_size()) +
               static_cast<std::size_t>(part.removed_vpc_uids_size()) +
               static_cast<std::size_t>(part.removed_endpoint_uids_size()) +
-              static_cast<std::size_t>(part.removed_host_uids_size());
+              static_cast<std::size_t>(part.removed_host_uids_size()) +
+              static_cast<std::size_t>(part.security_groups_size()) +
+              static_cast<std::size_t>(part.removed_security_group_uids_size());
+  for (const auto& group : part.security_groups())
+    objects_ += static_cast<std::size_t>(group.rules_size());
   if (objects_ > limits_.objects) {
     return fail(Code::kResourceExhausted,
                 fmt::format("the batch has more than {} objects", limits_.objects));
@@ -99,6 +104,10 @@ Status BatchCollector::collect(const v1::Batch& part) {
     QMASQ_TRY(collect_endpoint(endpoint));
   for (const auto& host : part.hosts())
     QMASQ_TRY(collect_host(host));
+  for (const auto& group : part.security_groups())
+    QMASQ_TRY(collect_group(group));
+  for (auto uid : part.removed_security_group_uids())
+    change_.removed_groups.push_back(SecurityGroupUid{uid});
   for (auto uid : part.removed_vpc_uids())
     change_.removed_vpcs.push_back(VpcUid{uid});
   for (auto uid : part.removed_endpoint_uids()) {
@@ -168,6 +177,15 @@ Status BatchCollector::collect_endpoint(const v1::Endpoint& endpoint) {
     }
     view.addresses.push_back(*address);
   }
+  if (static_cast<std::size_t>(endpoint.security_group_uids_size()) >
+      conntrack::kMostGroupsOfEndpoint) {
+    return wrong(
+        fmt::format("carries more than {} security groups", conntrack::kMostGroupsOfEndpoint));
+  }
+  for (auto uid : endpoint.security_group_uids()) {
+    if (uid == 0) return wrong("carries a security group without uid");
+    view.groups.push_back(SecurityGroupUid{uid});
+  }
   auto number = static_cast<std::uint32_t>(host_numbers_.size());
   endpoint_hosts_.push_back(host_numbers_.try_emplace(endpoint.host(), number).first->second);
   change_.endpoints.push_back(std::move(view));
@@ -211,7 +229,15 @@ Status BatchCollector::collect_host(const v1::Host& host) {
   return {};
 }
 
+Status BatchCollector::collect_group(const v1::SecurityGroup& group) {
+  auto view = group_from(group);
+  if (!view) return bad("security group", group.name(), view.error().message);
+  change_.groups.push_back(std::move(*view));
+  return {};
+}
+
 Status BatchCollector::check_unique() const {
+  QMASQ_TRY(check_uids(change_.groups, change_.removed_groups, "security group"));
   QMASQ_TRY(check_uids(change_.vpcs, change_.removed_vpcs, "vpc"));
   QMASQ_TRY(check_uids(change_.endpoints, change_.removed_endpoints, "endpoint"));
   return check_uids(change_.hosts, change_.removed_hosts, "host");
@@ -246,6 +272,13 @@ Status BatchCollector::link(const HeldState& held) {
   for (std::size_t i = 0; i < names.size(); ++i) {
     auto known = after.hosts.find(*names[i]);
     if (known != after.hosts.end()) uids[i] = known->second;
+  }
+  for (const conntrack::Group& group : change_.groups) {
+    auto vpc = after.vpcs.find(group.vpc);
+    if (vpc == after.vpcs.end() || group.name.rfind(vpc->second.name + "/", 0) != 0) {
+      return bad("security group", group.name,
+                 fmt::format("is in a VPC that is not known here (uid {})", group.vpc.value));
+    }
   }
   for (std::size_t i = 0; i < change_.endpoints.size(); ++i) {
     EndpointView& endpoint = change_.endpoints[i];

@@ -14,6 +14,7 @@ namespace qmasq::v1 {
 class Batch;
 class Endpoint;
 class Host;
+class SecurityGroup;
 class Vpc;
 }  // namespace qmasq::v1
 
@@ -53,6 +54,7 @@ class BatchCollector {
   [[nodiscard]] Status collect_vpc(const v1::Vpc& vpc);
   [[nodiscard]] Status collect_endpoint(const v1::Endpoint& endpoint);
   [[nodiscard]] Status collect_host(const v1::Host& host);
+  [[nodiscard]] Status collect_group(const v1::SecurityGroup& group);
   [[nodiscard]] Status link(const HeldState& held);
   [[nodiscard]] Status check_unique() const;
 

@@ -7,8 +7,13 @@
 #include <utility>
 #include <vector>
 
+#include "vbond/sync/query_handler.h"
+
 namespace qmasq::vbond {
 namespace {
+
+// See Hello in schema/proto/qmasq/v1/sync.proto.
+constexpr std::uint32_t kProtocolVersion = 2;
 
 // What a controller may ask for; outside, the nearer end counts.
 constexpr std::chrono::milliseconds kShortestHeartbeat{100};
@@ -17,8 +22,12 @@ constexpr std::chrono::milliseconds kLongestHeartbeat{60'000};
 }  // namespace
 
 Session::Session(Identity identity, BatchCollector::Limits limits, SyncState& state,
-                 Follower& follower)
-    : identity_(std::move(identity)), state_(state), follower_(follower), collector_(limits) {}
+                 Follower& follower, QueryHandler* queries)
+    : identity_(std::move(identity)),
+      state_(state),
+      follower_(follower),
+      queries_(queries),
+      collector_(limits) {}
 
 Status Session::step(SyncInput input) {
   auto next = next_phase(phase_, input);
@@ -35,7 +44,7 @@ v1::Hello Session::open() {
   // From kWaiting, which closed() led to.
   phase_ = next_phase(SyncPhase::kWaiting, SyncInput::kOpened).value_or(SyncPhase::kGreeting);
   v1::Hello hello;
-  hello.set_protocol_version(1);
+  hello.set_protocol_version(kProtocolVersion);
   hello.set_host(identity_.host);
   hello.set_agent_version(identity_.agent_version);
   hello.set_kernel_release(identity_.kernel_release);
@@ -66,6 +75,8 @@ Result<Session::Reaction> Session::receive(const v1::SyncResponse& message) {
       return receive_batch(message.batch());
     case v1::SyncResponse::kInSync:
       return receive_in_sync(message.in_sync());
+    case v1::SyncResponse::kQuery:
+      return receive_query(message.query());
     case v1::SyncResponse::KIND_NOT_SET:
       break;
   }
@@ -150,6 +161,21 @@ Result<Session::Reaction> Session::receive_batch(const v1::Batch& part) {
   state_.set_held(held_.revision);
   out.applied = true;
   out.answer.emplace().mutable_ack()->set_revision(held_.revision.value);
+  return out;
+}
+
+Result<Session::Reaction> Session::receive_query(const v1::Query& query) {
+  Reaction out;
+  v1::Answer& answer = *out.answer.emplace().mutable_answer();
+  if (query.kind_case() == v1::Query::KIND_NOT_SET) {
+    answer.set_error("this agent does not know the question");
+  } else if (queries_ == nullptr) {
+    answer.set_error("this agent answers no questions");
+  } else {
+    answer = queries_->answer(query);
+  }
+  answer.set_query_id(query.id());
+  answer.set_held_revision(held_.revision.value);
   return out;
 }
 

@@ -15,6 +15,8 @@
 
 namespace qmasq::vbond {
 
+class QueryHandler;
+
 // Who follows the state. All calls come from sync's thread.
 class Follower {
  public:
@@ -52,8 +54,9 @@ class Session {
     std::optional<Error> rejected;
   };
 
-  // `state` and `follower` must outlive the session.
-  Session(Identity identity, BatchCollector::Limits limits, SyncState& state, Follower& follower);
+  // References must outlive the session. `queries` null: nothing is answered but that.
+  Session(Identity identity, BatchCollector::Limits limits, SyncState& state, Follower& follower,
+          QueryHandler* queries = nullptr);
 
   // A stream stands; the message to send first.
   [[nodiscard]] v1::Hello open();
@@ -70,6 +73,7 @@ class Session {
   [[nodiscard]] Status step(SyncInput input);
   [[nodiscard]] Result<Reaction> receive_welcome(const v1::Welcome& welcome);
   [[nodiscard]] Result<Reaction> receive_batch(const v1::Batch& part);
+  [[nodiscard]] Result<Reaction> receive_query(const v1::Query& query);
   [[nodiscard]] Result<Reaction> receive_in_sync(const v1::InSync& in_sync);
   [[nodiscard]] Result<Change> check(Result<Change> change);
   void take_identity();
@@ -77,6 +81,7 @@ class Session {
   const Identity identity_;
   SyncState& state_;
   Follower& follower_;
+  QueryHandler* const queries_;
   SyncPhase phase_ = SyncPhase::kWaiting;
   HeldState held_;
   BatchCollector collector_;

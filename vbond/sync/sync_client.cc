@@ -85,14 +85,14 @@ struct SyncClient::Stream {
 
 SyncClient::SyncClient(Options options, SyncState& state, Follower& follower, EventLog& events,
                        SyncMetrics& metrics, std::function<double()> random,
-                       std::function<void()> tick)
+                       std::function<void()> tick, QueryHandler* queries)
     : options_(std::move(options)),
       state_(state),
       events_(events),
       metrics_(metrics),
       tick_(std::move(tick)),
       backoff_(options_.backoff, std::move(random)),
-      session_(options_.identity, options_.limits, state, follower),
+      session_(options_.identity, options_.limits, state, follower, queries),
       shared_(std::make_unique<Shared>()) {}
 
 SyncClient::~SyncClient() {

@@ -41,9 +41,10 @@ class SyncClient {
 
   // References must outlive the client. `random`: a number in [0, 1), called from one thread.
   // `tick`: called about once a second on the writing thread while a stream stands, to bring
-  // reports up to date; may call report_*().
+  // reports up to date; may call report_*(). `queries` as for Session.
   SyncClient(Options options, SyncState& state, Follower& follower, EventLog& events,
-             SyncMetrics& metrics, std::function<double()> random, std::function<void()> tick);
+             SyncMetrics& metrics, std::function<double()> random, std::function<void()> tick,
+             QueryHandler* queries = nullptr);
   // Stops.
   ~SyncClient();
   SyncClient(const SyncClient&) = delete;

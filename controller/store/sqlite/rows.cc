@@ -48,6 +48,35 @@ Status read_addresses(Connection& connection, Endpoint& endpoint) {
   }
 }
 
+Status read_endpoint_groups(Connection& connection, Endpoint& endpoint) {
+  QMASQ_ASSIGN(Query query,
+               connection.query("SELECT g.uid, g.id FROM endpoint_security_groups e JOIN "
+                                "security_groups g ON g.uid = e.group_uid WHERE "
+                                "e.endpoint_uid = ?1 ORDER BY e.position"));
+  query.bind(column(endpoint.uid.value));
+  for (;;) {
+    QMASQ_ASSIGN(bool row, query.step());
+    if (!row) return {};
+    endpoint.groups.push_back({SecurityGroupUid{unsigned_column(query, 0)}, query.text(1)});
+  }
+}
+
+Status write_endpoint_groups(Connection& connection, const Endpoint& endpoint) {
+  {
+    QMASQ_ASSIGN(Query drop,
+                 connection.query("DELETE FROM endpoint_security_groups WHERE endpoint_uid = ?1"));
+    QMASQ_TRY(drop.bind(column(endpoint.uid.value)).run());
+  }
+  for (std::size_t i = 0; i < endpoint.groups.size(); ++i) {
+    QMASQ_ASSIGN(Query insert,
+                 connection.query("INSERT INTO endpoint_security_groups (endpoint_uid, position, "
+                                  "group_uid) VALUES (?1, ?2, ?3)"));
+    insert.bind(column(endpoint.uid.value)).bind(column(i));
+    QMASQ_TRY(insert.bind(column(endpoint.groups[i].uid.value)).run());
+  }
+  return {};
+}
+
 Status read_gids(Connection& connection, HostUid host, std::int64_t position, Nic& nic) {
   QMASQ_ASSIGN(Query query,
                connection.query("SELECT gid_index, gid, gid_type FROM host_gids WHERE "
@@ -160,6 +189,7 @@ Result<std::vector<EndpointPtr>> read_endpoints(Connection& connection, Query qu
     endpoint->create_time = from_micros(query.number(10));
     endpoint->update_time = from_micros(query.number(11));
     QMASQ_TRY(read_addresses(connection, *endpoint));
+    QMASQ_TRY(read_endpoint_groups(connection, *endpoint));
     out.push_back(std::move(endpoint));
   }
 }
@@ -247,6 +277,9 @@ Status write_endpoint(Connection& connection, const Endpoint& endpoint, const En
     query.bind(column(endpoint.version)).bind(column(endpoint.revision.value));
     query.bind(to_micros(endpoint.create_time));
     QMASQ_TRY(query.bind(to_micros(endpoint.update_time)).run());
+  }
+  if (before == nullptr || before->groups != endpoint.groups) {
+    QMASQ_TRY(write_endpoint_groups(connection, endpoint));
   }
   if (before != nullptr && before->addresses == endpoint.addresses) return {};
   {

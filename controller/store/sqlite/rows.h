@@ -21,16 +21,24 @@ namespace qmasq::controller::sqlite {
   "SELECT uid, id, description, underlay, joined, agent_version, kernel_release, version, " \
   "revision, create_time, update_time FROM hosts "
 
+#define QMASQ_GROUP_COLUMNS                                                                    \
+  "SELECT g.uid, g.vpc_uid, v.id, g.id, g.description, g.version, g.revision, g.create_time, " \
+  "g.update_time FROM security_groups g JOIN vpcs v ON v.uid = g.vpc_uid "
+
 // All rows of a bound select that starts with the columns above, with what hangs on them.
 [[nodiscard]] Result<std::vector<VpcPtr>> read_vpcs(Connection& connection, Query query);
 [[nodiscard]] Result<std::vector<EndpointPtr>> read_endpoints(Connection& connection, Query query);
 [[nodiscard]] Result<std::vector<HostPtr>> read_hosts(Connection& connection, Query query);
+[[nodiscard]] Result<std::vector<SecurityGroupPtr>> read_groups(Connection& connection,
+                                                                Query query);
 [[nodiscard]] Result<std::vector<LogEntry>> read_log(Query query);
 
 [[nodiscard]] Status write_vpc(Connection& connection, const Vpc& vpc, const Vpc* before);
 [[nodiscard]] Status write_endpoint(Connection& connection, const Endpoint& endpoint,
                                     const Endpoint* before);
 [[nodiscard]] Status write_host(Connection& connection, const Host& host, const Host* before);
+[[nodiscard]] Status write_group(Connection& connection, const SecurityGroup& group,
+                                 const SecurityGroup* before);
 [[nodiscard]] Status write_log(Connection& connection, const LogEntry& entry, int sequence,
                                TimePoint time);
 

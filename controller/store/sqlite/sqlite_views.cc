@@ -169,6 +169,57 @@ Result<std::vector<HostPtr>> SqliteView::list_hosts(const ListQuery& list) {
   return read_hosts(connection_, std::move(query));
 }
 
+Result<SecurityGroupPtr> SqliteView::find_group(VpcUid vpc, std::string_view id) {
+  QMASQ_ASSIGN(Query query,
+               connection_.query(QMASQ_GROUP_COLUMNS "WHERE g.vpc_uid = ?1 AND g.id = ?2"));
+  query.bind(column(vpc.value)).bind(id);
+  return only<SecurityGroup>(read_groups(connection_, std::move(query)));
+}
+
+Result<SecurityGroupPtr> SqliteView::get_group(SecurityGroupUid uid) {
+  QMASQ_ASSIGN(Query query, connection_.query(QMASQ_GROUP_COLUMNS "WHERE g.uid = ?1"));
+  query.bind(column(uid.value));
+  return only<SecurityGroup>(read_groups(connection_, std::move(query)));
+}
+
+Result<std::vector<SecurityGroupPtr>> SqliteView::list_groups(const GroupQuery& list) {
+  QMASQ_ASSIGN(Query query,
+               connection_.query(QMASQ_GROUP_COLUMNS
+                                 "WHERE (?1 = 0 OR g.vpc_uid = ?1) AND (v.id > ?2 OR (v.id = ?2 "
+                                 "AND g.id > ?3)) ORDER BY v.id, g.id LIMIT ?4"));
+  query.bind(list.vpc ? column(list.vpc->value) : 0).bind(list.after_vpc).bind(list.after_group);
+  query.bind(limit_column(list.limit));
+  return read_groups(connection_, std::move(query));
+}
+
+Result<std::vector<EndpointPtr>> SqliteView::carriers(SecurityGroupUid group, std::size_t limit) {
+  QMASQ_ASSIGN(Query query,
+               connection_.query(QMASQ_ENDPOINT_COLUMNS
+                                 "JOIN endpoint_security_groups s ON s.endpoint_uid = e.uid "
+                                 "WHERE s.group_uid = ?1 ORDER BY v.id, e.id LIMIT ?2"));
+  query.bind(column(group.value)).bind(limit_column(limit));
+  return read_endpoints(connection_, std::move(query));
+}
+
+Result<std::size_t> SqliteView::count_carriers(SecurityGroupUid group) {
+  QMASQ_ASSIGN(Query query, connection_.query("SELECT count(*) FROM endpoint_security_groups "
+                                              "WHERE group_uid = ?1"));
+  query.bind(column(group.value));
+  QMASQ_ASSIGN(bool row, query.step());
+  return row ? static_cast<std::size_t>(query.number(0)) : 0;
+}
+
+Result<std::vector<SecurityGroupPtr>> SqliteView::groups_naming(SecurityGroupUid group,
+                                                                std::size_t limit) {
+  QMASQ_ASSIGN(
+      Query query,
+      connection_.query(QMASQ_GROUP_COLUMNS "WHERE g.uid <> ?1 AND g.uid IN (SELECT group_uid FROM "
+                                            "security_group_rules WHERE remote_group = ?1) "
+                                            "ORDER BY v.id, g.id LIMIT ?2"));
+  query.bind(column(group.value)).bind(limit_column(limit));
+  return read_groups(connection_, std::move(query));
+}
+
 Result<std::vector<LogEntry>> SqliteView::log(Revision after, std::size_t limit) {
   QMASQ_ASSIGN(Query query, connection_.query("SELECT revision, kind, op, uid, vpc_uid, host_uid, "
                                               "previous_host_uid FROM changes WHERE revision > ?1 "
@@ -242,6 +293,25 @@ Result<HostPtr> SqliteView::put(Host host, bool logged) {
   return after;
 }
 
+Result<SecurityGroupPtr> SqliteView::put(SecurityGroup group) {
+  QMASQ_ASSIGN(SecurityGroupPtr before, get_group(group.uid));
+  group.version = before ? before->version + 1 : 1;
+  group.create_time = before ? before->create_time : now_;
+  group.update_time = now_;
+  group.revision = next();
+  QMASQ_TRY(write_group(connection_, group, before.get()));
+  QMASQ_TRY(log_change({{},
+                        Kind::kSecurityGroup,
+                        before ? Op::kUpdate : Op::kCreate,
+                        group.uid.value,
+                        group.vpc,
+                        {},
+                        {}}));
+  auto after = std::make_shared<const SecurityGroup>(std::move(group));
+  commit_.groups.push_back({std::move(before), after});
+  return after;
+}
+
 Status SqliteView::delete_row(const char* sql, std::uint64_t uid, std::string_view what) {
   QMASQ_ASSIGN(Query query, connection_.query(sql));
   QMASQ_TRY(query.bind(column(uid)).run());
@@ -266,6 +336,13 @@ Status SqliteView::remove(const HostPtr& host) {
   QMASQ_TRY(delete_row("DELETE FROM hosts WHERE uid = ?1", host->uid.value, "host"));
   commit_.hosts.push_back({host, nullptr});
   return log_change({{}, Kind::kHost, Op::kDelete, host->uid.value, {}, host->uid, {}});
+}
+
+Status SqliteView::remove(const SecurityGroupPtr& group) {
+  QMASQ_TRY(
+      delete_row("DELETE FROM security_groups WHERE uid = ?1", group->uid.value, "security group"));
+  commit_.groups.push_back({group, nullptr});
+  return log_change({{}, Kind::kSecurityGroup, Op::kDelete, group->uid.value, group->vpc, {}, {}});
 }
 
 Result<std::optional<RequestRecord>> SqliteView::find_request(std::string_view id) {

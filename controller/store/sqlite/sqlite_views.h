@@ -32,15 +32,24 @@ class SqliteView final : public WriteView {
   Result<HostPtr> find_host(std::string_view id) override;
   Result<HostPtr> get_host(HostUid uid) override;
   Result<std::vector<HostPtr>> list_hosts(const ListQuery& query) override;
+  Result<SecurityGroupPtr> find_group(VpcUid vpc, std::string_view id) override;
+  Result<SecurityGroupPtr> get_group(SecurityGroupUid uid) override;
+  Result<std::vector<SecurityGroupPtr>> list_groups(const GroupQuery& query) override;
+  Result<std::vector<EndpointPtr>> carriers(SecurityGroupUid group, std::size_t limit) override;
+  Result<std::size_t> count_carriers(SecurityGroupUid group) override;
+  Result<std::vector<SecurityGroupPtr>> groups_naming(SecurityGroupUid group,
+                                                      std::size_t limit) override;
   Result<std::vector<LogEntry>> log(Revision after, std::size_t limit) override;
 
   Result<std::uint64_t> new_uid() override;
   Result<VpcPtr> put(Vpc vpc) override;
   Result<EndpointPtr> put(Endpoint endpoint) override;
   Result<HostPtr> put(Host host, bool logged) override;
+  Result<SecurityGroupPtr> put(SecurityGroup group) override;
   Status remove(const VpcPtr& vpc) override;
   Status remove(const EndpointPtr& endpoint) override;
   Status remove(const HostPtr& host) override;
+  Status remove(const SecurityGroupPtr& group) override;
   Result<std::optional<RequestRecord>> find_request(std::string_view id) override;
   Status put_request(const RequestRecord& record) override;
 

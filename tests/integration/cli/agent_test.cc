@@ -103,9 +103,9 @@ TEST_F(AgentCommands, ConnectionsShowBothSides) {
   EXPECT_EQ(agent_.connections_request.parent(), "vpcs/blue/endpoints/a");
   EXPECT_EQ(ran.out,
             "ENDPOINT  PEER    TRANSPORT  STATE  QPN       PEER-QPN  VIRTUAL-GID  PEER-VIRTUAL  "
-            "PHYSICAL   PEER-PHYSICAL  NIC   PID  COMMAND\n"
+            "PHYSICAL   PEER-PHYSICAL  NIC   PID  COMMAND   OPS  RULE\n"
             "blue/a    blue/b  rc         rts    0x000011  0xabcdef  10.0.0.1     10.0.0.2      "
-            "192.0.2.1  192.0.2.2      rxe0  42   ib?[2Jbw\n");
+            "192.0.2.1  192.0.2.2      rxe0  42   ib?[2Jbw  -    -\n");
   auto json = nlohmann::json::parse(run({"conn", "list", "--vpc", "blue", "-o", "json"}).out);
   EXPECT_EQ(agent_.connections_request.parent(), "vpcs/blue");
   EXPECT_EQ(json["connections"][0]["peerQpn"], 0xabcdef);

@@ -226,11 +226,11 @@ TEST_F(SyncTest, WhatIsNoProtocolIsRefused) {
   cases[0].hello.set_host("hosts/x");
   cases[0].code = grpc::StatusCode::FAILED_PRECONDITION;
   cases[0].text = "version 9";
-  cases[1].hello.set_protocol_version(1);
+  cases[1].hello.set_protocol_version(2);
   cases[1].hello.set_host("x");
   cases[1].code = grpc::StatusCode::INVALID_ARGUMENT;
   cases[1].text = "hosts/HOST";
-  cases[2].hello.set_protocol_version(1);
+  cases[2].hello.set_protocol_version(2);
   cases[2].hello.set_host("hosts/a b");
   cases[2].code = grpc::StatusCode::INVALID_ARGUMENT;
   cases[2].text = "host id";
@@ -245,7 +245,7 @@ TEST_F(SyncTest, WhatIsNoProtocolIsRefused) {
   twice.connect();
   ASSERT_TRUE(twice.follow(0));
   v1::SyncRequest hello;
-  hello.mutable_hello()->set_protocol_version(1);
+  hello.mutable_hello()->set_protocol_version(2);
   twice.write(hello);
   EXPECT_EQ(twice.status().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   FakeAgent wrong(process_, "x");

@@ -146,7 +146,7 @@ TEST_F(MigrateTest, TheDatabaseItselfRefusesWhatMustNotBe) {
            "INSERT INTO vpc_ranges VALUES (1, 0, zeroblob(4), 8)",
            "INSERT INTO endpoints VALUES (5, 1, 'a', 9, zeroblob(6), '', 1, 1, 0, 0)",
            "INSERT INTO endpoint_addresses VALUES (1, zeroblob(16), 5, 0)",
-           "INSERT INTO changes VALUES (1, 1, 4, 1, 1, 1, 0, 0, 0)",
+           "INSERT INTO changes VALUES (1, 1, 5, 1, 1, 1, 0, 0, 0)",
            "INSERT INTO store VALUES (2, printf('%032d', 0), 0, 1, 0)",
            "UPDATE changes SET revision = 5",
            "DELETE FROM changes",

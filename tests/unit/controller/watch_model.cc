@@ -162,7 +162,7 @@ void AgentModel::take(const v1::Batch& part) {
 
 v1::Hello AgentModel::hello(const std::string& store_id, const std::string& host) const {
   v1::Hello hello;
-  hello.set_protocol_version(1);
+  hello.set_protocol_version(2);
   hello.set_host(host);
   if (revision_.value == 0) return hello;
   hello.set_store_id(store_id);

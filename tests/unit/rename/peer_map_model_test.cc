@@ -90,7 +90,8 @@ class Generator {
 
 TEST(PeerMapModel, AgreesWithATrivialMapUnderRandomChanges) {
   Generator random(20260101);
-  PeerMap map;
+  conntrack::GroupSets sets;
+  PeerMap map{sets};
   Model model;
   Change first;
   first.snapshot = true;
@@ -189,7 +190,8 @@ TEST(PeerMapModel, AgreesWithATrivialMapUnderRandomChanges) {
 
 // Under the thread sanitizer this also proves that the locks are enough.
 TEST(PeerMapThreads, ReadersAlwaysFindWhatStays) {
-  PeerMap map;
+  conntrack::GroupSets sets;
+  PeerMap map{sets};
   Change first;
   first.snapshot = true;
   first.vpcs = {vpc(1, "blue", 100)};
@@ -284,14 +286,15 @@ Change million(std::uint64_t first_uid, std::size_t count) {
 
 TEST(PeerMapSize, AtMost150BytesAnEntryHoweverItGrew) {
   constexpr std::size_t kCount = 120'000;
-  PeerMap map;
+  conntrack::GroupSets sets;
+  PeerMap map{sets};
   Change all = million(1, kCount);
   map.apply(all);
   std::size_t loaded = map.memory_bytes() / map.size().entries;
   EXPECT_LE(loaded, 150U);
 
   // One after the other, measured all along once the fixed parts do not count any more.
-  PeerMap grown;
+  PeerMap grown{sets};
   Change step = all;
   step.endpoints.clear();
   grown.apply(step);

@@ -47,7 +47,8 @@ class PeerMapTest : public ::testing::Test {
     Status status = map_.check(change);
     return status ? "accepted" : status.error().message;
   }
-  PeerMap map_;
+  conntrack::GroupSets sets_;
+  PeerMap map_{sets_};
 };
 
 TEST_F(PeerMapTest, TheSameAddressInTwoVpcsIsTwoPeers) {
@@ -271,7 +272,7 @@ TEST_F(PeerMapTest, OrderOfUnrelatedChangesDoesNotMatter) {
   std::string expected;
   std::vector<std::size_t> order = {0, 1, 2, 3, 4, 5};
   do {
-    PeerMap map;
+    PeerMap map{sets_};
     map.apply(two_vpcs());
     for (std::size_t i : order) {
       ASSERT_TRUE(map.check(steps[i]));

@@ -16,6 +16,7 @@
 #include "vbond/rename/endpoint_table.h"
 #include "vbond/rename/nic_table.h"
 #include "vbond/rename/peer_map.h"
+#include "vbond/rename/policy_change.h"
 #include "vbond/rename/renamer.h"
 #include "vbond/state/sync_state.h"
 
@@ -60,6 +61,7 @@ class RenameFixture : public ::testing::Test {
                         endpoint(201, 2, "red/a", 10, {"10.0.0.1"}),
                         endpoint(202, 2, "red/b", 11, {"10.0.0.2"}),
                         endpoint(209, 2, "red/i", 11, {"10.0.0.9"})};
+    change.groups = {group(1, "blue"), group(2, "red")};
     apply(change);
     sync_.mark_in_sync(Revision{1});
   }
@@ -72,6 +74,7 @@ class RenameFixture : public ::testing::Test {
     }
     peers_.apply(change);
     endpoints_.apply(change);
+    effects_ = tracker_.apply(policy_change(change));
   }
 
   // RTR as ibv_rc_pingpong sends it.
@@ -133,12 +136,15 @@ class RenameFixture : public ::testing::Test {
   qmasq::testing::ManualClock clock_;
   SyncState sync_;
   EventLog log_{clock_, 1000};
-  PeerMap peers_;
+  conntrack::GroupSets sets_;
+  std::vector<conntrack::Effect> effects_;  // of the last change
+  PeerMap peers_{sets_};
+  conntrack::Tracker tracker_{sets_, peers_, {}};
   EndpointTable endpoints_{peers_, sync_};
   NicTable nics_;
   ConnectionTable connections_;
   FixedPolicy wire_;
-  Renamer renamer_{{sync_, endpoints_, peers_, nics_, connections_, log_, clock_, wire_},
+  Renamer renamer_{{sync_, endpoints_, peers_, nics_, tracker_, connections_, log_, clock_, wire_},
                    RenameOptions{}};
   ContextInfo blue_a_{1, EndpointUid{101}, "rxe0", 4242, "ibv_rc_pingpong"};
   ContextInfo red_a_{2, EndpointUid{201}, "rxe0", 4343, "ib_write_bw"};

@@ -26,6 +26,10 @@ inline VpcView vpc(std::uint64_t uid, const std::string& id, std::uint32_t vni) 
   return {VpcUid{uid}, "vpcs/" + id, Vni{vni}, {}, 0};
 }
 
+inline SecurityGroupUid default_group(std::uint64_t vpc_uid) {
+  return SecurityGroupUid{1000 + vpc_uid};
+}
+
 // `name`: "blue/a".
 inline EndpointView endpoint(std::uint64_t uid, std::uint64_t vpc_uid, const std::string& name,
                              std::uint64_t host, const std::vector<std::string>& addresses) {
@@ -38,6 +42,23 @@ inline EndpointView endpoint(std::uint64_t uid, std::uint64_t vpc_uid, const std
   out.mac = mac(uid);
   for (const std::string& address : addresses)
     out.addresses.push_back(ip(address));
+  out.groups = {default_group(vpc_uid)};
+  return out;
+}
+
+// Of a VPC: its members admit each other.
+inline conntrack::Group group(std::uint64_t vpc_uid, const std::string& vpc_id) {
+  conntrack::Group out;
+  out.uid = default_group(vpc_uid);
+  out.vpc = VpcUid{vpc_uid};
+  out.name = "vpcs/" + vpc_id + "/securityGroups/default";
+  conntrack::Rule rule;
+  rule.id = "self-in";
+  rule.priority = 1000;
+  rule.remote.kind = conntrack::Remote::Kind::kGroup;
+  rule.remote.group = out.uid;
+  rule.remote.group_id = "default";
+  out.rules = {rule};
   return out;
 }
 

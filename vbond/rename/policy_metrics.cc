@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vbond/rename/policy_metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <array>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+
+#include "common/resource_name.h"
+#include "vbond/rename/endpoint_table.h"
+
+namespace qmasq::vbond {
+namespace {
+
+using conntrack::Admission;
+using conntrack::Effect;
+
+constexpr std::size_t kResults = 4;
+constexpr std::array kResultNames = {"admitted", "forbidden", "gone", "limit"};
+
+const char* name_of(Effect::Cause cause) {
+  switch (cause) {
+    case Effect::Cause::kRules:
+      return "rules";
+    case Effect::Cause::kOwnGone:
+      return "own-gone";
+    case Effect::Cause::kPeerGone:
+      return "peer-gone";
+    case Effect::Cause::kPeerMoved:
+      return "peer-moved";
+  }
+  return "unknown";
+}
+
+using Labels = std::map<std::string, std::string>;
+
+Labels labels_of(const std::string& endpoint_name) {
+  auto name = parse_endpoint_name(endpoint_name);
+  if (!name) return {{"vpc", ""}, {"endpoint", ""}};
+  return {{"vpc", name->vpc}, {"endpoint", name->endpoint}};
+}
+
+Labels with(Labels labels, const char* key, const char* value) {
+  labels[key] = value;
+  return labels;
+}
+
+using Counters = prometheus::Family<prometheus::Counter>;
+
+Counters& counters(prometheus::Registry& registry, const char* name, const char* help) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
+}
+
+prometheus::Gauge& gauge(prometheus::Registry& registry, const char* name, const char* help) {
+  return prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({});
+}
+
+}  // namespace
+
+struct PolicyMetrics::Impl {
+  explicit Impl(prometheus::Registry& registry)
+      : verdicts(counters(registry, "qmasq_vbond_conntrack_verdicts_total",
+                          "What was said to connections that endpoints asked for.")),
+        shadow_hits(counters(registry, "qmasq_vbond_conntrack_shadow_hits_total",
+                             "Connections that a shadow rule would have decided.")),
+        cuts(counters(registry, "qmasq_vbond_conntrack_cuts_total",
+                      "Queue pairs put into the error state because a change forbids their "
+                      "connection.")),
+        narrowed(counters(registry, "qmasq_vbond_conntrack_narrowed_total",
+                          "Queue pairs that got other access flags because a change says so.")),
+        cut_seconds(
+            prometheus::BuildHistogram()
+                .Name("qmasq_vbond_conntrack_cut_seconds")
+                .Help("From a change's arrival to the queue pair in the error state.")
+                .Register(registry)
+                .Add({}, prometheus::Histogram::BucketBoundaries{0.0001, 0.0003, 0.001, 0.003, 0.01,
+                                                                 0.03, 0.1, 0.3, 1, 3})),
+        reevaluations(counters(registry, "qmasq_vbond_conntrack_reevaluations_total",
+                               "Connections that were looked at again after a change.")
+                          .Add({})),
+        connections(gauge(registry, "qmasq_vbond_conntrack_connections",
+                          "Connections that are kept in step with the rules.")),
+        groups(gauge(registry, "qmasq_vbond_conntrack_groups", "Security groups held.")),
+        rules(gauge(registry, "qmasq_vbond_conntrack_rules", "Rules of the groups held.")) {}
+
+  // One endpoint's counters, looked up once.
+  struct Row {
+    std::array<prometheus::Counter*, kResults> verdicts{};
+    prometheus::Counter* shadow = nullptr;
+  };
+  // REQUIRES: mutex held.
+  Row& row(const LocalEndpoint& endpoint) {
+    auto [it, fresh] = rows.try_emplace(endpoint.uid);
+    if (!fresh) return it->second;
+    const Labels labels = labels_of(endpoint.name);
+    for (std::size_t i = 0; i < kResults; ++i)
+      it->second.verdicts[i] = &verdicts.Add(with(labels, "verdict", kResultNames[i]));
+    it->second.shadow = &shadow_hits.Add(labels);
+    return it->second;
+  }
+
+  Counters& verdicts;
+  Counters& shadow_hits;
+  Counters& cuts;
+  Counters& narrowed;
+  prometheus::Histogram& cut_seconds;
+  prometheus::Counter& reevaluations;
+  prometheus::Gauge& connections;
+  prometheus::Gauge& groups;
+  prometheus::Gauge& rules;
+  std::mutex mutex;
+  std::unordered_map<EndpointUid, Row> rows;
+};
+
+PolicyMetrics::PolicyMetrics(prometheus::Registry& registry)
+    : impl_(std::make_unique<Impl>(registry)) {}
+PolicyMetrics::~PolicyMetrics() = default;
+
+void PolicyMetrics::count(const LocalEndpoint& endpoint, Admission::Result result) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->row(endpoint).verdicts[static_cast<std::size_t>(result)]->Increment();
+}
+
+void PolicyMetrics::count_shadow(const LocalEndpoint& endpoint) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->row(endpoint).shadow->Increment();
+}
+
+void PolicyMetrics::count_cut(const std::string& endpoint_name, Effect::Cause cause) {
+  impl_->cuts.Add(with(labels_of(endpoint_name), "cause", name_of(cause))).Increment();
+}
+
+void PolicyMetrics::count_narrowed(const std::string& endpoint_name) {
+  impl_->narrowed.Add(labels_of(endpoint_name)).Increment();
+}
+
+void PolicyMetrics::observe_cuts(std::size_t count, std::chrono::nanoseconds took) {
+  const double seconds = std::chrono::duration<double>(took).count();
+  for (std::size_t i = 0; i < count; ++i)
+    impl_->cut_seconds.Observe(seconds);
+}
+
+void PolicyMetrics::show(const conntrack::Tracker& tracker, const conntrack::GroupSets& sets) {
+  const auto size = sets.size();
+  impl_->connections.Set(static_cast<double>(tracker.size()));
+  impl_->groups.Set(static_cast<double>(size.groups));
+  impl_->rules.Set(static_cast<double>(size.rules));
+  const auto looked = static_cast<double>(tracker.counters().looked_at_again);
+  impl_->reevaluations.Increment(looked - impl_->reevaluations.Value());
+}
+
+void PolicyMetrics::forget(std::span<const EndpointUid> endpoints) {
+  std::lock_guard lock(impl_->mutex);
+  for (EndpointUid endpoint : endpoints) {
+    auto it = impl_->rows.find(endpoint);
+    if (it == impl_->rows.end()) continue;
+    for (prometheus::Counter* counter : it->second.verdicts)
+      impl_->verdicts.Remove(counter);
+    impl_->shadow_hits.Remove(it->second.shadow);
+    impl_->rows.erase(it);
+  }
+}
+
+}  // namespace qmasq::vbond
