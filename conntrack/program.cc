@@ -44,10 +44,6 @@ std::uint8_t bits_of(const IpPrefix& prefix) {
   return static_cast<std::uint8_t>(prefix.length + (prefix.address.is_v4() ? kV4Bits : 0));
 }
 
-const SecurityGroupUid& key_of(const std::pair<const SecurityGroupUid, Match>& entry) {
-  return entry.first;
-}
-
 std::size_t room_for(std::size_t count) {
   std::size_t room = 2;
   while (room < 2 * count)
@@ -69,16 +65,38 @@ Match Match::of(const Rule& rule, std::uint16_t index) {
 Match Program::Index::find(std::span<const SecurityGroupUid> peer_groups,
                            const IpAddress& peer) const {
   Match out = any;
-  if (!groups.entries.empty()) {
-    for (SecurityGroupUid group : peer_groups) {
-      for (std::size_t at = hash_of(group) & groups.mask;; at = (at + 1) & groups.mask) {
-        const GroupEntry& entry = groups.entries[at];
+  if (!few_groups.empty()) {
+    for (const GroupEntry& entry : few_groups) {
+      for (SecurityGroupUid group : peer_groups) {
         if (entry.group == group) out.merge(entry.match);
-        if (entry.group == group || entry.group.value == 0) break;
       }
     }
+  } else if (!groups.entries.empty()) {
+    for (SecurityGroupUid group : peer_groups)
+      find_group(group, out);
   }
-  for (const Length& length : peer.is_v4() ? v4 : v6) {
+  find_prefix(peer, out);
+  return out;
+}
+
+void Program::Index::find_group(SecurityGroupUid group, Match& out) const {
+  for (std::size_t at = hash_of(group) & groups.mask;; at = (at + 1) & groups.mask) {
+    const GroupEntry& entry = groups.entries[at];
+    if (entry.group == group) out.merge(entry.match);
+    if (entry.group == group || entry.group.value == 0) return;
+  }
+}
+
+void Program::Index::find_prefix(const IpAddress& peer, Match& out) const {
+  const bool is_v4 = peer.is_v4();
+  if (is_v4 && !few_v4.empty()) {
+    const std::uint32_t address = peer.v4();
+    for (const FewPrefix& prefix : few_v4) {
+      if ((address & prefix.mask) == prefix.address) out.merge(prefix.match);
+    }
+    return;
+  }
+  for (const Length& length : is_v4 ? v4 : v6) {
     const IpAddress wanted = masked(peer, length.bits);
     const Slots<PrefixEntry>& slots = length.slots;
     for (std::size_t at = hash_of(wanted) & slots.mask;; at = (at + 1) & slots.mask) {
@@ -86,10 +104,9 @@ Match Program::Index::find(std::span<const SecurityGroupUid> peer_groups,
       if (!entry.match.found()) break;
       if (entry.address != wanted) continue;
       out.merge(entry.match);
-      return out;  // holds what all shorter ones say
+      return;  // holds what all shorter ones say
     }
   }
-  return out;
 }
 
 void Program::Index::add_groups(const std::vector<Rule>& rules,
@@ -100,14 +117,27 @@ void Program::Index::add_groups(const std::vector<Rule>& rules,
     if (rule.remote.kind != Remote::Kind::kGroup) continue;
     found[rule.remote.group].merge(Match::of(rule, member));
   }
-  if (found.empty()) return;
+  if (found.size() <= kFew) {
+    for (const auto& [group, match] : found)
+      few_groups.push_back({group, match});
+    return;
+  }
   groups.entries.resize(room_for(found.size()));
   groups.mask = groups.entries.size() - 1;
-  for (const auto& each : found) {
-    std::size_t at = hash_of(key_of(each)) & groups.mask;
+  for (const auto& [group, match] : found) {
+    std::size_t at = hash_of(group) & groups.mask;
     while (groups.entries[at].group.value != 0)
       at = (at + 1) & groups.mask;
-    groups.entries[at] = {each.first, each.second};
+    groups.entries[at] = {group, match};
+  }
+}
+
+void Program::Index::add_few_v4(const std::vector<Rule>& rules,
+                                std::span<const std::uint16_t> members) {
+  for (std::uint16_t member : members) {
+    const IpPrefix& range = rules[member].remote.cidr;
+    const std::uint32_t mask = range.length == 0 ? 0 : ~std::uint32_t{0} << (32U - range.length);
+    few_v4.push_back({range.address.v4() & mask, mask, Match::of(rules[member], member)});
   }
 }
 
@@ -117,7 +147,6 @@ void Program::Index::add_prefixes(const std::vector<Rule>& rules,
   std::array<std::map<std::uint8_t, std::map<IpAddress, Match>>, 2> found;
   for (std::uint16_t member : members) {
     const Rule& rule = rules[member];
-    if (rule.remote.kind != Remote::Kind::kCidr) continue;
     const std::uint8_t bits = bits_of(rule.remote.cidr);
     found[rule.remote.cidr.address.is_v4() ? 0 : 1][bits][masked(rule.remote.cidr.address, bits)]
         .merge(Match::of(rule, member));
@@ -152,7 +181,8 @@ void Program::Index::add_prefixes(const std::vector<Rule>& rules,
 }
 
 std::size_t Program::Index::memory_bytes() const {
-  std::size_t bytes = sizeof(Index) + groups.entries.capacity() * sizeof(GroupEntry);
+  std::size_t bytes = sizeof(Index) + few_v4.capacity() * sizeof(FewPrefix) +
+                      (few_groups.capacity() + groups.entries.capacity()) * sizeof(GroupEntry);
   for (const auto* lengths : {&v4, &v6}) {
     for (const Length& length : *lengths)
       bytes += sizeof(Length) + length.slots.entries.capacity() * sizeof(PrefixEntry);
@@ -160,16 +190,27 @@ std::size_t Program::Index::memory_bytes() const {
   return bytes;
 }
 
-Program::IndexPtr Program::build(const std::vector<Rule>& rules,
-                                 std::span<const std::uint16_t> members) {
-  auto index = std::make_shared<Index>();
+Program::Index Program::build(const std::vector<Rule>& rules,
+                              std::span<const std::uint16_t> members) {
+  Index index;
   for (std::uint16_t member : members) {
     if (rules[member].remote.kind == Remote::Kind::kAny) {
-      index->any.merge(Match::of(rules[member], member));
+      index.any.merge(Match::of(rules[member], member));
     }
   }
-  index->add_groups(rules, members);
-  index->add_prefixes(rules, members);
+  index.add_groups(rules, members);
+  std::vector<std::uint16_t> v4;
+  std::vector<std::uint16_t> hashed;  // all of IPv6, and IPv4 where there is much of it
+  for (std::uint16_t member : members) {
+    if (rules[member].remote.kind != Remote::Kind::kCidr) continue;
+    (rules[member].remote.cidr.address.is_v4() ? v4 : hashed).push_back(member);
+  }
+  if (v4.size() <= kFew) {
+    index.add_few_v4(rules, v4);
+  } else {
+    hashed.insert(hashed.end(), v4.begin(), v4.end());
+  }
+  index.add_prefixes(rules, hashed);
   return index;
 }
 
@@ -182,7 +223,7 @@ ProgramPtr Program::compile(Group group) {
     program->uses_addresses_ = program->uses_addresses_ || rule.remote.kind == Remote::Kind::kCidr;
   }
   // Members to the index that was made of them.
-  std::map<std::vector<std::uint16_t>, IndexPtr> made;
+  std::map<std::vector<std::uint16_t>, std::uint8_t> made;
   for (Direction direction : {Direction::kIngress, Direction::kEgress}) {
     for (Transport transport : {Transport::kRc, Transport::kUc, Transport::kUd, Transport::kXrc}) {
       std::uint32_t& best_allow = program->best_allow_[Program::index(direction, transport)];
@@ -199,10 +240,11 @@ ProgramPtr Program::compile(Group group) {
             best_allow = std::min(best_allow, Match::order_of(rule));
           }
         }
-        IndexPtr& index = made[members];
-        if (!index) index = build(rules, members);
+        auto [index, fresh] =
+            made.try_emplace(members, static_cast<std::uint8_t>(program->indexes_.size()));
+        if (fresh) program->indexes_.push_back(build(rules, members));
         auto& place = shadow ? program->shadow_ : program->enforced_;
-        place[Program::index(direction, transport)] = index;
+        place[Program::index(direction, transport)] = index->second;
       }
     }
   }
@@ -234,14 +276,8 @@ std::vector<std::uint16_t> Program::all_matching(Direction direction, Transport 
 
 std::size_t Program::memory_bytes() const {
   std::size_t bytes = sizeof(Program) + group_.rules.capacity() * sizeof(Rule);
-  std::vector<const Index*> seen;
-  for (const auto* indexes : {&enforced_, &shadow_}) {
-    for (const IndexPtr& index : *indexes) {
-      if (std::find(seen.begin(), seen.end(), index.get()) != seen.end()) continue;
-      seen.push_back(index.get());
-      bytes += index->memory_bytes();
-    }
-  }
+  for (const Index& index : indexes_)
+    bytes += index.memory_bytes();
   return bytes;
 }
 

@@ -54,13 +54,13 @@ class Program {
   [[nodiscard]] Match find(Direction direction, Transport transport,
                            std::span<const SecurityGroupUid> peer_groups,
                            const IpAddress& peer) const {
-    return enforced_[index(direction, transport)]->find(peer_groups, peer);
+    return indexes_[enforced_[index(direction, transport)]].find(peer_groups, peer);
   }
   // The same of the shadow rules.
   [[nodiscard]] Match find_shadow(Direction direction, Transport transport,
                                   std::span<const SecurityGroupUid> peer_groups,
                                   const IpAddress& peer) const {
-    return shadow_[index(direction, transport)]->find(peer_groups, peer);
+    return indexes_[shadow_[index(direction, transport)]].find(peer_groups, peer);
   }
   // The best precedence of an enforced rule that allows, whoever the peer is (kNoOrder: there is
   // none), and of one that denies every peer.
@@ -68,7 +68,7 @@ class Program {
     return best_allow_[index(direction, transport)];
   }
   [[nodiscard]] std::uint32_t denies_all(Direction direction, Transport transport) const {
-    const Match& any = enforced_[index(direction, transport)]->any;
+    const Match& any = indexes_[enforced_[index(direction, transport)]].any;
     return any.found() && !any.allows() ? any.order : Match::kNoOrder;
   }
   // A verdict can depend on addresses.
@@ -102,30 +102,42 @@ class Program {
     std::uint8_t bits;  // of 128
     Slots<PrefixEntry> slots;
   };
+  // Up to so many entries are scanned: side by side in memory, they cost less than a hash of them.
+  static constexpr std::size_t kFew = 12;
+  struct FewPrefix {
+    std::uint32_t address;  // IPv4, masked
+    std::uint32_t mask;
+    Match match;
+  };
   // Rules of one direction and transport.
   struct Index {
     Match any;
-    Slots<GroupEntry> groups;
-    std::vector<Length> v4;  // longest first
+    std::vector<GroupEntry> few_groups;  // either these
+    Slots<GroupEntry> groups;            // or these
+    std::vector<FewPrefix> few_v4;       // either these
+    std::vector<Length> v4;              // or these; longest first
     std::vector<Length> v6;
 
     [[nodiscard]] Match find(std::span<const SecurityGroupUid> peer_groups,
                              const IpAddress& peer) const;
+    void find_group(SecurityGroupUid group, Match& out) const;
+    void find_prefix(const IpAddress& peer, Match& out) const;
     void add_groups(const std::vector<Rule>& rules, std::span<const std::uint16_t> members);
     void add_prefixes(const std::vector<Rule>& rules, std::span<const std::uint16_t> members);
+    void add_few_v4(const std::vector<Rule>& rules, std::span<const std::uint16_t> members);
     [[nodiscard]] std::size_t memory_bytes() const;
   };
-  using IndexPtr = std::shared_ptr<const Index>;
 
   static std::size_t index(Direction direction, Transport transport) {
     return static_cast<std::size_t>(direction) * kTransports + static_cast<std::size_t>(transport);
   }
-  static IndexPtr build(const std::vector<Rule>& rules, std::span<const std::uint16_t> members);
+  static Index build(const std::vector<Rule>& rules, std::span<const std::uint16_t> members);
 
   Group group_;
-  // Shared where the same rules stand behind several transports.
-  std::array<IndexPtr, kDirections * kTransports> enforced_;
-  std::array<IndexPtr, kDirections * kTransports> shadow_;
+  // One for each set of rules that stands behind some direction and transport.
+  std::vector<Index> indexes_;
+  std::array<std::uint8_t, kDirections * kTransports> enforced_{};  // places in indexes_
+  std::array<std::uint8_t, kDirections * kTransports> shadow_{};
   std::array<std::uint32_t, kDirections * kTransports> best_allow_{};
   bool uses_addresses_ = false;
   bool has_shadow_ = false;

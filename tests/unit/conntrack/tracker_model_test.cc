@@ -160,13 +160,14 @@ class RandomRun {
   }
 
   Remote random_remote() {
-    static const char* const kRanges[] = {"10.0.0.0/24", "10.0.0.0/8", "0.0.0.0/0",  "10.0.0.1/32",
-                                          "fd00::/64",   "::/0",       "fd00::2/128"};
+    static const char* const kRanges[] = {"10.0.0.0/24", "10.0.0.0/8", "0.0.0.0/0",
+                                          "10.0.0.1/32", "fd00::/64",  "::/0",
+                                          "fd00::2/128", "10.0.0.2/31"};
     switch (dice(4)) {
       case 0:
         return any();
       case 1:
-        return cidr(kRanges[dice(7)]);
+        return cidr(kRanges[dice(8)]);
       default:
         return sg(1 + dice(kGroups));
     }
@@ -194,7 +195,8 @@ class RandomRun {
         rules.erase(rules.begin() + dice(static_cast<std::uint32_t>(rules.size())));
       rules.push_back(random_rule(100 + static_cast<int>(dice(1'000'000))));
     } else {
-      const int count = static_cast<int>(dice(6));
+      // Sometimes so many that indexes are hashed and not scanned.
+      const int count = static_cast<int>(dice(20) == 0 ? 80 : dice(6));
       for (int i = 0; i < count; ++i)
         rules.push_back(random_rule(i));
     }
