@@ -4,6 +4,7 @@
 #include <string>
 
 #include "conntrack/tracker.h"
+#include "qmasq/v1/sync.pb.h"
 #include "vbond/sync/query_handler.h"
 
 namespace qmasq::vbond {

@@ -4,24 +4,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "common/resource_name.h"
 #include "qmasq/v1/sync.pb.h"
 #include "vbond/sync/group_from.h"
+#include "vbond/sync/refusal.h"
 
 namespace qmasq::vbond {
 namespace {
-
-// Text from outside goes into reasons only so far.
-std::string shown(std::string_view text) {
-  constexpr std::size_t kMost = 80;
-  return std::string(text.substr(0, kMost)) + (text.size() > kMost ? "..." : "");
-}
-
-tl::unexpected<Error> bad(std::string_view what, std::string_view name, std::string_view problem) {
-  return fail(Code::kInvalidArgument, fmt::format("{} {}: {}", what, shown(name), problem));
-}
 
 bool usable_address(const IpAddress& ip) {
   return !ip.is_unspecified() && !ip.is_multicast() && !ip.is_loopback();
@@ -104,10 +96,11 @@ Status BatchCollector::collect(const v1::Batch& part) {
     QMASQ_TRY(collect_endpoint(endpoint));
   for (const auto& host : part.hosts())
     QMASQ_TRY(collect_host(host));
-  for (const auto& group : part.security_groups())
-    QMASQ_TRY(collect_group(group));
-  for (auto uid : part.removed_security_group_uids())
-    change_.removed_groups.push_back(SecurityGroupUid{uid});
+  for (const auto& message : part.security_groups()) {
+    auto group = group_from(message);
+    if (!group) return tl::unexpected(std::move(group).error());
+    change_.groups.push_back(*std::move(group));
+  }
   for (auto uid : part.removed_vpc_uids())
     change_.removed_vpcs.push_back(VpcUid{uid});
   for (auto uid : part.removed_endpoint_uids()) {
@@ -115,6 +108,9 @@ Status BatchCollector::collect(const v1::Batch& part) {
   }
   for (auto uid : part.removed_host_uids())
     change_.removed_hosts.push_back(HostUid{uid});
+  for (auto uid : part.removed_security_group_uids()) {
+    change_.removed_groups.push_back(SecurityGroupUid{uid});
+  }
   return {};
 }
 
@@ -177,15 +173,7 @@ Status BatchCollector::collect_endpoint(const v1::Endpoint& endpoint) {
     }
     view.addresses.push_back(*address);
   }
-  if (static_cast<std::size_t>(endpoint.security_group_uids_size()) >
-      conntrack::kMostGroupsOfEndpoint) {
-    return wrong(
-        fmt::format("carries more than {} security groups", conntrack::kMostGroupsOfEndpoint));
-  }
-  for (auto uid : endpoint.security_group_uids()) {
-    if (uid == 0) return wrong("carries a security group without uid");
-    view.groups.push_back(SecurityGroupUid{uid});
-  }
+  QMASQ_ASSIGN(view.groups, groups_of(endpoint));
   auto number = static_cast<std::uint32_t>(host_numbers_.size());
   endpoint_hosts_.push_back(host_numbers_.try_emplace(endpoint.host(), number).first->second);
   change_.endpoints.push_back(std::move(view));
@@ -229,17 +217,10 @@ Status BatchCollector::collect_host(const v1::Host& host) {
   return {};
 }
 
-Status BatchCollector::collect_group(const v1::SecurityGroup& group) {
-  auto view = group_from(group);
-  if (!view) return bad("security group", group.name(), view.error().message);
-  change_.groups.push_back(std::move(*view));
-  return {};
-}
-
 Status BatchCollector::check_unique() const {
-  QMASQ_TRY(check_uids(change_.groups, change_.removed_groups, "security group"));
   QMASQ_TRY(check_uids(change_.vpcs, change_.removed_vpcs, "vpc"));
   QMASQ_TRY(check_uids(change_.endpoints, change_.removed_endpoints, "endpoint"));
+  QMASQ_TRY(check_uids(change_.groups, change_.removed_groups, "security group"));
   return check_uids(change_.hosts, change_.removed_hosts, "host");
 }
 
@@ -249,7 +230,7 @@ Status BatchCollector::link(const HeldState& held) {
     after.vpcs = held.vpcs;
     after.hosts = held.hosts;
   }
-  Change outline;  // all but the endpoints
+  Change outline;  // VPCs and hosts
   outline.vpcs = change_.vpcs;
   outline.hosts = change_.hosts;
   outline.removed_vpcs = change_.removed_vpcs;
@@ -273,13 +254,6 @@ Status BatchCollector::link(const HeldState& held) {
     auto known = after.hosts.find(*names[i]);
     if (known != after.hosts.end()) uids[i] = known->second;
   }
-  for (const conntrack::Group& group : change_.groups) {
-    auto vpc = after.vpcs.find(group.vpc);
-    if (vpc == after.vpcs.end() || group.name.rfind(vpc->second.name + "/", 0) != 0) {
-      return bad("security group", group.name,
-                 fmt::format("is in a VPC that is not known here (uid {})", group.vpc.value));
-    }
-  }
   for (std::size_t i = 0; i < change_.endpoints.size(); ++i) {
     EndpointView& endpoint = change_.endpoints[i];
     auto vpc = after.vpcs.find(endpoint.vpc);
@@ -296,6 +270,52 @@ Status BatchCollector::link(const HeldState& held) {
     if (endpoint.host.value == 0) {
       return bad("endpoint", endpoint.name,
                  fmt::format("is on {}, which is not known here", *names[endpoint_hosts_[i]]));
+    }
+  }
+  return link_groups(held, after);
+}
+
+Status BatchCollector::link_groups(const HeldState& held, const HeldState& after) const {
+  // There may be many that this batch does not speak of: they are not copied.
+  std::unordered_map<SecurityGroupUid, VpcUid> given;
+  given.reserve(change_.groups.size());
+  for (const auto& group : change_.groups)
+    given.emplace(group.uid, group.vpc);
+  std::unordered_set<SecurityGroupUid> removed(change_.removed_groups.begin(),
+                                               change_.removed_groups.end());
+  std::unordered_set<VpcUid> removed_vpcs(change_.removed_vpcs.begin(), change_.removed_vpcs.end());
+  auto is_in = [&](SecurityGroupUid uid, VpcUid vpc) {
+    if (auto now = given.find(uid); now != given.end()) return now->second == vpc;
+    if (change_.snapshot || removed.contains(uid) || removed_vpcs.contains(vpc)) return false;
+    auto before = held.groups.find(uid);
+    return before != held.groups.end() && before->second == vpc;
+  };
+
+  for (const auto& group : change_.groups) {
+    auto wrong = [&](std::string_view problem) {
+      return bad("security group", group.name, problem);
+    };
+    auto vpc = after.vpcs.find(group.vpc);
+    if (vpc == after.vpcs.end()) {
+      return wrong(fmt::format("is in a VPC that is not known here (uid {})", group.vpc.value));
+    }
+    if (group.name.rfind(vpc->second.name + "/", 0) != 0) {
+      return wrong(
+          fmt::format("says that it is in {} (uid {})", vpc->second.name, group.vpc.value));
+    }
+    for (const auto& rule : group.rules) {
+      if (rule.remote.kind != conntrack::Remote::Kind::kGroup) continue;
+      if (is_in(rule.remote.group, group.vpc)) continue;
+      return wrong(fmt::format("rule '{}': security group {} (uid {}) is not known in this VPC",
+                               rule.id, rule.remote.group_id, rule.remote.group.value));
+    }
+  }
+  for (const EndpointView& endpoint : change_.endpoints) {
+    for (SecurityGroupUid uid : endpoint.groups) {
+      if (is_in(uid, endpoint.vpc)) continue;
+      return bad(
+          "endpoint", endpoint.name,
+          fmt::format("carries security group uid {}, which is not known in its VPC", uid.value));
     }
   }
   return {};

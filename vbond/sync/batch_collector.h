@@ -14,7 +14,6 @@ namespace qmasq::v1 {
 class Batch;
 class Endpoint;
 class Host;
-class SecurityGroup;
 class Vpc;
 }  // namespace qmasq::v1
 
@@ -26,7 +25,8 @@ namespace qmasq::vbond {
 class BatchCollector {
  public:
   struct Limits {
-    // Objects of all kinds in one batch; some 300 bytes each while it is collected.
+    // Objects of all kinds in one batch, rules among them; some 300 bytes each while it is
+    // collected.
     std::size_t objects = 4'000'000;
     std::size_t addresses_per_endpoint = 255;  // with the link-local one: 8 bits of sgid_index
     std::size_t nics_per_host = 256;
@@ -54,8 +54,9 @@ class BatchCollector {
   [[nodiscard]] Status collect_vpc(const v1::Vpc& vpc);
   [[nodiscard]] Status collect_endpoint(const v1::Endpoint& endpoint);
   [[nodiscard]] Status collect_host(const v1::Host& host);
-  [[nodiscard]] Status collect_group(const v1::SecurityGroup& group);
   [[nodiscard]] Status link(const HeldState& held);
+  // `after`: VPCs and hosts as they will be.
+  [[nodiscard]] Status link_groups(const HeldState& held, const HeldState& after) const;
   [[nodiscard]] Status check_unique() const;
 
   const Limits limits_;

@@ -10,7 +10,8 @@
 namespace qmasq::vbond {
 
 // What sync itself remembers of the state: enough to say in Hello what the agent holds and to
-// judge the next batch. Endpoints are not among it: there may be a million, and rename has them.
+// judge the next batch. Endpoints are not among it: there may be a million, and rename has them. Of
+// security groups only their VPCs are.
 // Not thread-safe.
 class HeldState {
  public:
@@ -31,6 +32,7 @@ class HeldState {
   Revision revision;
   std::unordered_map<VpcUid, Vpc> vpcs;
   std::unordered_map<std::string, HostUid> hosts;  // by name: "hosts/hostA"
+  std::unordered_map<SecurityGroupUid, VpcUid> groups;
 };
 
 }  // namespace qmasq::vbond

@@ -29,6 +29,10 @@ void Outbox::answer(v1::SyncRequest request) {
   answers_.push_back(std::move(request));
 }
 
+void Outbox::reply(v1::Answer answer) {
+  if (replies_.size() < kMostReplies) replies_.push_back(std::move(answer));
+}
+
 void Outbox::welcomed() {
   open_ = true;
   host_due_ = host_.has_value();
@@ -40,10 +44,12 @@ void Outbox::welcomed() {
 void Outbox::closed() {
   open_ = false;
   answers_.clear();
+  replies_.clear();
 }
 
 bool Outbox::pending() const {
-  return !answers_.empty() || (open_ && (host_due_ || !endpoints_due_.empty()));
+  return !answers_.empty() || !replies_.empty() ||
+         (open_ && (host_due_ || !endpoints_due_.empty()));
 }
 
 std::optional<v1::SyncRequest> Outbox::take() {
@@ -51,6 +57,11 @@ std::optional<v1::SyncRequest> Outbox::take() {
   if (!answers_.empty()) {
     out = std::move(answers_.front());
     answers_.pop_front();
+    return out;
+  }
+  if (!replies_.empty()) {
+    *out.mutable_answer() = std::move(replies_.front());
+    replies_.pop_front();
     return out;
   }
   if (!open_) return std::nullopt;

@@ -14,11 +14,13 @@ std::optional<SyncPhase> next_phase(SyncPhase phase, SyncInput input) {
       if (input == SyncInput::kWelcome) return SyncPhase::kCatchingUp;
       break;
     case SyncPhase::kCatchingUp:
-      if (input == SyncInput::kBatch) return SyncPhase::kCatchingUp;
+      if (input == SyncInput::kBatch || input == SyncInput::kQuery) return SyncPhase::kCatchingUp;
       if (input == SyncInput::kInSync) return SyncPhase::kFollowing;
       break;
     case SyncPhase::kFollowing:
-      if (input == SyncInput::kBatch || input == SyncInput::kInSync) return SyncPhase::kFollowing;
+      if (input == SyncInput::kBatch || input == SyncInput::kInSync || input == SyncInput::kQuery) {
+        return SyncPhase::kFollowing;
+      }
       break;
     case SyncPhase::kStopped:
       break;
@@ -52,6 +54,8 @@ const char* to_string(SyncInput input) {
       return "Batch";
     case SyncInput::kInSync:
       return "InSync";
+    case SyncInput::kQuery:
+      return "Query";
     case SyncInput::kClosed:
       return "closed";
     case SyncInput::kStop:

@@ -13,6 +13,7 @@ namespace qmasq::vbond {
 //      |      kClosed       |                  |  |                 |  |
 //      +--------------------+------------------+--------------------+
 //
+// kQuery may come in kCatchingUp and kFollowing, inside a batch, too, and moves nothing.
 // kStop leads from everywhere to kStopped, which nothing leaves.
 enum class SyncPhase {
   kWaiting,     // no stream; the next attempt waits for its time
@@ -27,6 +28,7 @@ enum class SyncInput {
   kWelcome,
   kBatch,
   kInSync,
+  kQuery,
   kClosed,
   kStop,
 };

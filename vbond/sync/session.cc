@@ -7,13 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "vbond/sync/query_handler.h"
-
 namespace qmasq::vbond {
 namespace {
-
-// See Hello in schema/proto/qmasq/v1/sync.proto.
-constexpr std::uint32_t kProtocolVersion = 2;
 
 // What a controller may ask for; outside, the nearer end counts.
 constexpr std::chrono::milliseconds kShortestHeartbeat{100};
@@ -22,12 +17,8 @@ constexpr std::chrono::milliseconds kLongestHeartbeat{60'000};
 }  // namespace
 
 Session::Session(Identity identity, BatchCollector::Limits limits, SyncState& state,
-                 Follower& follower, QueryHandler* queries)
-    : identity_(std::move(identity)),
-      state_(state),
-      follower_(follower),
-      queries_(queries),
-      collector_(limits) {}
+                 Follower& follower)
+    : identity_(std::move(identity)), state_(state), follower_(follower), collector_(limits) {}
 
 Status Session::step(SyncInput input) {
   auto next = next_phase(phase_, input);
@@ -165,17 +156,9 @@ Result<Session::Reaction> Session::receive_batch(const v1::Batch& part) {
 }
 
 Result<Session::Reaction> Session::receive_query(const v1::Query& query) {
+  QMASQ_TRY(step(SyncInput::kQuery));
   Reaction out;
-  v1::Answer& answer = *out.answer.emplace().mutable_answer();
-  if (query.kind_case() == v1::Query::KIND_NOT_SET) {
-    answer.set_error("this agent does not know the question");
-  } else if (queries_ == nullptr) {
-    answer.set_error("this agent answers no questions");
-  } else {
-    answer = queries_->answer(query);
-  }
-  answer.set_query_id(query.id());
-  answer.set_held_revision(held_.revision.value);
+  out.query = query;
   return out;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -14,8 +15,6 @@
 #include "vbond/sync/phase.h"
 
 namespace qmasq::vbond {
-
-class QueryHandler;
 
 // Who follows the state. All calls come from sync's thread.
 class Follower {
@@ -30,6 +29,9 @@ class Follower {
   // Everything was applied; called each time the controller says so.
   virtual void in_sync() = 0;
 };
+
+// What Hello says that we speak.
+inline constexpr std::uint32_t kProtocolVersion = 2;
 
 // The agent's side of the Sync protocol without the wire: takes what the controller says, drives
 // the follower, and says what to answer. Not thread-safe. Its state outlives streams: a new one
@@ -52,11 +54,12 @@ class Session {
     // A batch was rejected, and `answer` says so. What follows would build on it: until a snapshot
     // comes, on this stream or the next, every batch is rejected.
     std::optional<Error> rejected;
+    // To be answered, when the handler has come to it.
+    std::optional<v1::Query> query;
   };
 
-  // References must outlive the session. `queries` null: nothing is answered but that.
-  Session(Identity identity, BatchCollector::Limits limits, SyncState& state, Follower& follower,
-          QueryHandler* queries = nullptr);
+  // `state` and `follower` must outlive the session.
+  Session(Identity identity, BatchCollector::Limits limits, SyncState& state, Follower& follower);
 
   // A stream stands; the message to send first.
   [[nodiscard]] v1::Hello open();
@@ -73,15 +76,14 @@ class Session {
   [[nodiscard]] Status step(SyncInput input);
   [[nodiscard]] Result<Reaction> receive_welcome(const v1::Welcome& welcome);
   [[nodiscard]] Result<Reaction> receive_batch(const v1::Batch& part);
-  [[nodiscard]] Result<Reaction> receive_query(const v1::Query& query);
   [[nodiscard]] Result<Reaction> receive_in_sync(const v1::InSync& in_sync);
+  [[nodiscard]] Result<Reaction> receive_query(const v1::Query& query);
   [[nodiscard]] Result<Change> check(Result<Change> change);
   void take_identity();
 
   const Identity identity_;
   SyncState& state_;
   Follower& follower_;
-  QueryHandler* const queries_;
   SyncPhase phase_ = SyncPhase::kWaiting;
   HeldState held_;
   BatchCollector collector_;

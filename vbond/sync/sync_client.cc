@@ -12,6 +12,7 @@
 #include "qmasq/v1/sync.grpc.pb.h"
 #include "vbond/sync/metrics.h"
 #include "vbond/sync/outbox.h"
+#include "vbond/sync/query_desk.h"
 
 namespace qmasq::vbond {
 namespace {
@@ -92,14 +93,22 @@ SyncClient::SyncClient(Options options, SyncState& state, Follower& follower, Ev
       metrics_(metrics),
       tick_(std::move(tick)),
       backoff_(options_.backoff, std::move(random)),
-      session_(options_.identity, options_.limits, state, follower, queries),
-      shared_(std::make_unique<Shared>()) {}
+      session_(options_.identity, options_.limits, state, follower),
+      shared_(std::make_unique<Shared>()),
+      desk_(std::make_unique<QueryDesk>(queries, state, [this](v1::Answer answer) {
+        {
+          std::lock_guard lock(shared_->mutex);
+          shared_->outbox.reply(std::move(answer));
+        }
+        shared_->wake.notify_all();
+      })) {}
 
 SyncClient::~SyncClient() {
   stop();
 }
 
 void SyncClient::start() {
+  desk_->start();
   thread_ = std::thread([this] { run(); });
 }
 
@@ -111,6 +120,7 @@ void SyncClient::stop() {
   }
   shared_->wake.notify_all();
   if (thread_.joinable()) thread_.join();
+  desk_->stop();
 }
 
 bool SyncClient::stopping() const {
@@ -178,6 +188,8 @@ SyncClient::Ending SyncClient::follow_one_stream() {
     shared_->wake.notify_all();
     writer.join();
   }
+  // What is still being answered belongs to no later stream.
+  desk_->forget();
   grpc::Status status = stream.wire->Finish();
   {
     std::lock_guard lock(shared_->mutex);
@@ -250,6 +262,7 @@ void SyncClient::take_reaction(Stream& stream, const Session::Reaction& reaction
     if (reaction.answer) shared_->outbox.answer(*reaction.answer);
   }
   shared_->wake.notify_all();
+  if (reaction.query) desk_->ask(*reaction.query);
 }
 
 void SyncClient::write_all(Stream& stream) {

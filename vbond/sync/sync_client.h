@@ -21,11 +21,14 @@
 
 namespace qmasq::vbond {
 
+class QueryDesk;
+class QueryHandler;
 class SyncMetrics;
 
 // Follows the controller for ever: a thread that opens a stream, reads it and drives the Session,
-// and one that writes to it. A controller that is away is tried again with backoff; what is held
-// stays in use meanwhile. A dead peer is noticed within some 10 seconds (HTTP/2 keepalive).
+// one that writes to it, and one on which queries are answered (QueryDesk). A controller that is
+// away is tried again with backoff; what is held stays in use meanwhile. A dead peer is noticed
+// within some 10 seconds (HTTP/2 keepalive).
 class SyncClient {
  public:
   struct Options {
@@ -41,7 +44,8 @@ class SyncClient {
 
   // References must outlive the client. `random`: a number in [0, 1), called from one thread.
   // `tick`: called about once a second on the writing thread while a stream stands, to bring
-  // reports up to date; may call report_*(). `queries` as for Session.
+  // reports up to date; may call report_*(). `queries`: answers what the controller asks; null:
+  // each is answered with an error.
   SyncClient(Options options, SyncState& state, Follower& follower, EventLog& events,
              SyncMetrics& metrics, std::function<double()> random, std::function<void()> tick,
              QueryHandler* queries = nullptr);
@@ -51,7 +55,8 @@ class SyncClient {
   SyncClient& operator=(const SyncClient&) = delete;
 
   void start();
-  // Ends the stream and the threads; within some 100 ms unless the follower takes longer.
+  // Ends the stream and the threads; within some 100 ms unless the follower or the handler of
+  // queries takes longer.
   void stop();
 
   // Any thread; never wait.
@@ -89,6 +94,7 @@ class SyncClient {
   Session session_;          // of the reading thread
   std::string last_reason_;  // of the reading thread
   std::unique_ptr<Shared> shared_;
+  std::unique_ptr<QueryDesk> desk_;  // its lock comes before that of shared_
   std::thread thread_;
 };
 

@@ -2,6 +2,7 @@
 #include "vbond/sync/batch_collector.h"
 
 #include <gmock/gmock.h>
+#include <google/protobuf/unknown_field_set.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -41,6 +42,34 @@ v1::Batch good() {
   endpoint->set_mac("02:71:00:00:00:0b");
   endpoint->add_addresses("10.0.0.1");
   endpoint->add_addresses("fd00::1");
+  endpoint->add_security_groups("vpcs/blue/securityGroups/web");
+  endpoint->add_security_group_uids(50);
+  auto* group = batch.add_security_groups();
+  group->set_uid(50);
+  group->set_vpc_uid(1);
+  group->set_name("vpcs/blue/securityGroups/web");
+  auto* own = group->add_rules();
+  own->set_id("r1");
+  own->set_direction(v1::SecurityGroupRule::INGRESS);
+  own->set_priority(65535);
+  own->set_action(v1::SecurityGroupRule::ALLOW);
+  own->set_security_group("vpcs/blue/securityGroups/web");
+  own->set_security_group_uid(50);
+  own->add_operations(v1::SecurityGroupRule::SEND);
+  own->add_operations(v1::SecurityGroupRule::READ);
+  own->set_log(true);
+  auto* range = group->add_rules();
+  range->set_id("r2");
+  range->set_direction(v1::SecurityGroupRule::EGRESS);
+  range->set_action(v1::SecurityGroupRule::DENY);
+  range->set_transport(v1::SecurityGroupRule::UD);
+  range->set_cidr("10.0.0.0/25");
+  range->set_shadow(true);
+  auto* all = group->add_rules();
+  all->set_id("r3");
+  all->set_direction(v1::SecurityGroupRule::INGRESS);
+  all->set_action(v1::SecurityGroupRule::ALLOW);
+  all->set_any(true);
   return batch;
 }
 
@@ -78,6 +107,66 @@ TEST(BatchCollector, TurnsAllOfItIntoAChange) {
   EXPECT_EQ(change->hosts[0].nics[0].primary_gid, Gid::from_ip(*parse_ip("192.0.2.1")));
 }
 
+TEST(BatchCollector, TakesGroupsAndWhoCarriesThem) {
+  v1::Batch batch = good();
+  batch.add_removed_security_group_uids(51);
+  auto change = collect(batch);
+  ASSERT_TRUE(change.has_value()) << change.error().message;
+  EXPECT_EQ(change->endpoints[0].groups, std::vector{SecurityGroupUid{50}});
+  EXPECT_EQ(change->removed_groups, std::vector{SecurityGroupUid{51}});
+  ASSERT_EQ(change->groups.size(), 1U);
+  conntrack::Group expected{SecurityGroupUid{50}, VpcUid{1}, "vpcs/blue/securityGroups/web", {}};
+  conntrack::Rule own;
+  own.id = "r1";
+  own.priority = 65535;
+  own.remote.kind = conntrack::Remote::Kind::kGroup;
+  own.remote.group = SecurityGroupUid{50};
+  own.remote.group_id = "web";
+  own.operations = {conntrack::Operations::kSend | conntrack::Operations::kRead};
+  own.log = true;
+  conntrack::Rule range;
+  range.id = "r2";
+  range.direction = conntrack::Direction::kEgress;
+  range.action = conntrack::Action::kDeny;
+  range.transport = conntrack::Transport::kUd;
+  range.remote.kind = conntrack::Remote::Kind::kCidr;
+  range.remote.cidr = *parse_prefix("10.0.0.0/25");
+  range.shadow = true;
+  conntrack::Rule all;
+  all.id = "r3";
+  expected.rules = {own, range, all};
+  EXPECT_EQ(change->groups[0], expected);
+  EXPECT_EQ(change->groups[0].rules[2].operations, conntrack::Operations::all());
+}
+
+TEST(BatchCollector, GroupsThatAreHeldMayBeCarriedAndNamed) {
+  v1::Batch delta;
+  delta.set_revision(11);
+  *delta.add_endpoints() = good().endpoints(0);
+  EXPECT_TRUE(collect(delta, held_good()).has_value());
+  v1::Batch removes = delta;
+  removes.add_removed_security_group_uids(50);
+  EXPECT_FALSE(collect(removes, held_good()).has_value());
+  HeldState held = held_good();
+  held.groups[SecurityGroupUid{50}] = VpcUid{2};
+  EXPECT_FALSE(collect(delta, held).has_value()) << "a group of another VPC";
+  held = held_good();
+  Change gone;
+  gone.removed_vpcs = {VpcUid{1}};
+  held.apply(gone);
+  EXPECT_TRUE(held.groups.empty()) << "they go with their VPC";
+}
+
+TEST(BatchCollector, RulesCountAsObjects) {
+  BatchCollector::Limits limits;
+  limits.objects = 7;
+  EXPECT_TRUE(collect(good(), {}, limits).has_value());
+  limits.objects = 6;
+  auto change = collect(good(), {}, limits);
+  ASSERT_FALSE(change.has_value());
+  EXPECT_EQ(change.error().code, Code::kResourceExhausted);
+}
+
 TEST(BatchCollector, TakesAHostThatHasNotJoined) {
   v1::Batch batch = good();
   batch.mutable_hosts(0)->clear_underlay_address();
@@ -99,6 +188,7 @@ TEST(BatchCollector, JoinsPartsInAnyOrderOfObjects) {
   second.set_snapshot(true);
   *second.mutable_hosts() = whole.hosts();
   *second.mutable_vpcs() = whole.vpcs();
+  *second.mutable_security_groups() = whole.security_groups();
   BatchCollector collector({});
   EXPECT_TRUE(collector.empty());
   collector.add(first);
@@ -138,6 +228,10 @@ TEST_P(BadBatch, IsRefusedWholeWithTheObjectAtFault) {
   ASSERT_FALSE(change.has_value()) << GetParam().what;
   EXPECT_THAT(change.error().message, HasSubstr(GetParam().says)) << GetParam().what;
   EXPECT_LT(change.error().message.size(), 400U);
+}
+
+v1::SecurityGroupRule& first_rule(v1::Batch& batch) {
+  return *batch.mutable_security_groups(0)->mutable_rules(0);
 }
 
 const std::string kLong(1 << 20, 'x');
@@ -214,6 +308,95 @@ INSTANTIATE_TEST_SUITE_P(
             [](auto& b) { b.mutable_hosts(0)->mutable_nics(0)->clear_device(); },
             "without a device name"},
         Bad{"host twice", [](auto& b) { *b.add_hosts() = b.hosts(0); }, "host uid 100"},
+        Bad{"group without uid", [](auto& b) { b.mutable_security_groups(0)->clear_uid(); },
+            "no uid"},
+        Bad{"group without VPC", [](auto& b) { b.mutable_security_groups(0)->clear_vpc_uid(); },
+            "has no VPC"},
+        Bad{"group of an unknown VPC",
+            [](auto& b) { b.mutable_security_groups(0)->set_vpc_uid(9); }, "uid 9"},
+        Bad{"group name", [](auto& b) { b.mutable_security_groups(0)->set_name("web"); },
+            "not the name of a security group"},
+        Bad{"group name of another VPC",
+            [](auto& b) {
+              auto* group = b.mutable_security_groups(0);
+              group->set_name("vpcs/red/securityGroups/web");
+              group->mutable_rules(0)->set_security_group(group->name());
+            },
+            "says that it is in vpcs/blue"},
+        Bad{"group twice", [](auto& b) { *b.add_security_groups() = b.security_groups(0); },
+            "security group uid 50: is there twice"},
+        Bad{"group given and removed", [](auto& b) { b.add_removed_security_group_uids(50); },
+            "both given and removed"},
+        Bad{"too many rules",
+            [](auto& b) {
+              auto rule = b.security_groups(0).rules(0);
+              for (int i = 0; i < 10'000; ++i) {
+                rule.set_id("x" + std::to_string(i));
+                *b.mutable_security_groups(0)->add_rules() = rule;
+              }
+            },
+            "more than 10000 rules"},
+        Bad{"rule id twice", [](auto& b) { first_rule(b).set_id("r2"); }, "rule 'r2': is there"},
+        Bad{"rule id", [](auto& b) { first_rule(b).set_id("R\x01"); }, "rule 'R?'"},
+        Bad{"rule without id", [](auto& b) { first_rule(b).clear_id(); }, "is not an id"},
+        Bad{"no direction", [](auto& b) { first_rule(b).clear_direction(); }, "direction 0"},
+        Bad{"unknown direction",
+            [](auto& b) { first_rule(b).set_direction(v1::SecurityGroupRule::Direction(7)); },
+            "direction 7"},
+        Bad{"priority", [](auto& b) { first_rule(b).set_priority(65536); }, "priority 65536"},
+        Bad{"no action", [](auto& b) { first_rule(b).clear_action(); }, "action 0"},
+        Bad{"unknown action",
+            [](auto& b) { first_rule(b).set_action(v1::SecurityGroupRule::Action(7)); },
+            "action 7"},
+        Bad{"unknown transport",
+            [](auto& b) { first_rule(b).set_transport(v1::SecurityGroupRule::Transport(7)); },
+            "transport 7"},
+        Bad{"no other side", [](auto& b) { first_rule(b).clear_remote(); }, "has no other side"},
+        Bad{"any that is not", [](auto& b) { first_rule(b).set_any(false); }, "that is false"},
+        Bad{"host bits", [](auto& b) { first_rule(b).set_cidr("10.0.0.1/24"); }, "10.0.0.1/24"},
+        Bad{"a megabyte of range", [](auto& b) { first_rule(b).set_cidr(kLong); }, "xxx"},
+        Bad{"remote group without uid",
+            [](auto& b) { first_rule(b).clear_security_group_uid(); }, "without its uid"},
+        Bad{"remote group's name", [](auto& b) { first_rule(b).set_security_group("web"); },
+            "'web' is not the name"},
+        Bad{"remote group of another VPC",
+            [](auto& b) { first_rule(b).set_security_group("vpcs/red/securityGroups/web"); },
+            "another VPC"},
+        Bad{"unknown remote group",
+            [](auto& b) { first_rule(b).set_security_group_uid(59); }, "uid 59"},
+        Bad{"no operation",
+            [](auto& b) { first_rule(b).set_operations(0, v1::SecurityGroupRule::Operation(0)); },
+            "operation 0"},
+        Bad{"unknown operation",
+            [](auto& b) { first_rule(b).set_operations(0, v1::SecurityGroupRule::Operation(7)); },
+            "operation 7"},
+        Bad{"operations where it denies",
+            [](auto& b) { first_rule(b).set_action(v1::SecurityGroupRule::DENY); },
+            "names operations"},
+        Bad{"a field of a newer controller",
+            [](auto& b) {
+              auto& rule = first_rule(b);
+              rule.GetReflection()->MutableUnknownFields(&rule)->AddVarint(99, 1);
+            },
+            "does not know"},
+        Bad{"endpoint carries an unknown group",
+            [](auto& b) { b.mutable_endpoints(0)->set_security_group_uids(0, 59); }, "uid 59"},
+        Bad{"endpoint carries group 0",
+            [](auto& b) { b.mutable_endpoints(0)->set_security_group_uids(0, 0); }, "without uid"},
+        Bad{"endpoint carries one twice",
+            [](auto& b) {
+              b.mutable_endpoints(0)->clear_security_groups();
+              b.mutable_endpoints(0)->add_security_group_uids(50);
+            },
+            "uid 50 twice"},
+        Bad{"endpoint lost a group",
+            [](auto& b) { b.mutable_endpoints(0)->clear_security_group_uids(); }, "gives 0 uids"},
+        Bad{"endpoint carries too many",
+            [](auto& b) {
+              for (unsigned i = 0; i < 16; ++i)
+                b.mutable_endpoints(0)->add_security_group_uids(60 + i);
+            },
+            "more than 16"},
         Bad{"a megabyte of name", [](auto& b) { b.mutable_vpcs(0)->set_name(kLong); }, "vpc xxx"},
         Bad{"a megabyte of address",
             [](auto& b) { b.mutable_endpoints(0)->set_addresses(0, kLong); }, "xxx"}),
