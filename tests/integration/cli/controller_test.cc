@@ -4,8 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tests/integration/cli/cli_runner.h"
-#include "tests/integration/controller/controller_process.h"
+#include "tests/integration/cli/with_controller.h"
 
 // The command line against the real controller: that both mean the same by names, fields, filters,
 // pages and refusals.
@@ -13,20 +12,6 @@ namespace qmasq::cli::testing {
 namespace {
 
 using ::testing::HasSubstr;
-
-class WithController : public ::testing::Test {
- protected:
-  void SetUp() override { controller_.start(); }
-  Ran run(std::vector<std::string> args) {
-    args.insert(args.end(), {"--controller", controller_.socket()});
-    return run_line(std::move(args));
-  }
-  nlohmann::json json(std::vector<std::string> args) {
-    args.insert(args.end(), {"-o", "json"});
-    return nlohmann::json::parse(run(std::move(args)).out, nullptr, false);
-  }
-  controller::testing::ControllerProcess controller_;
-};
 
 TEST_F(WithController, AVpcFromCreationToDeletion) {
   Ran made = run({"vpc", "create", "blue", "--range", "10.0.0.0/24", "--vni", "5000", "--wait"});

@@ -181,9 +181,11 @@ TEST_F(Resources, EndpointsInEveryForm) {
   EXPECT_EQ(controller_.create_endpoint.endpoint().host(), "hosts/hostA");
   EXPECT_THAT(controller_.create_endpoint.endpoint().addresses(),
               ElementsAre("10.0.0.1", "fd00::1"));
-  EXPECT_EQ(made.out,
-            "NAME    HOST   ADDRESSES         MAC                GROUPS  STATE    PROGRAMS  QPS  MESSAGE\n"
-            "blue/a  hostA  10.0.0.1,fd00::1  02:00:00:00:00:01  -       unknown  0         0    -\n");
+  EXPECT_EQ(
+      made.out,
+      "NAME    HOST   ADDRESSES         MAC                GROUPS  STATE    PROGRAMS  QPS  "
+      "MESSAGE\n"
+      "blue/a  hostA  10.0.0.1,fd00::1  02:00:00:00:00:01  -       unknown  0         0    -\n");
   EXPECT_THAT(run({"endpoint", "get", "vpcs/blue/endpoints/a"}).out,
               HasSubstr("Addresses:    10.0.0.1\n              fd00::1\n"));
   run({"endpoint", "list"});

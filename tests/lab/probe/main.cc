@@ -32,6 +32,14 @@ int main(int argc, char** argv) {
   auto* flood_command = app.add_subcommand("flood", "Make control verbs as fast as possible");
   flood_command->add_option("--seconds", seconds, "For how long");
   flood_command->callback([&] { exit_code = probe::flood(device, seconds); });
+  std::string crowd_peer;
+  int crowd_count = 1;
+  auto* crowd_command = app.add_subcommand("crowd", "Connect many QPs and tell when each dies");
+  crowd_command->add_option("--gid", crowd_peer, "Peer: address or GID")->required();
+  crowd_command->add_option("--count", crowd_count, "How many");
+  crowd_command->add_option("--seconds", seconds, "How long to wait for it");
+  crowd_command->callback(
+      [&] { exit_code = probe::crowd(device, crowd_peer, crowd_count, seconds); });
   app.add_subcommand("hostile", "Send broken arguments and tell each errno")->callback([&] {
     exit_code = probe::hostile(device);
   });

@@ -37,5 +37,7 @@ int connect(const ConnectOptions& options);
 int identity(const std::string& device);
 int flood(const std::string& device, int seconds);
 int hostile(const std::string& device);
+// `count` RC queue pairs connected to a peer; says when each was put into the error state.
+int crowd(const std::string& device, const std::string& peer_gid, int count, int seconds);
 
 }  // namespace qmasq::probe

@@ -130,6 +130,52 @@ TEST_F(MigrateTest, AFileThatIsNoDatabaseIsRefusedAndLeftAlone) {
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), text);
 }
 
+// A store of the time before security groups goes on as it was, with its default groups.
+TEST_F(MigrateTest, EndpointsFromBeforeSecurityGroupsCarryTheDefaultGroup) {
+  {
+    auto connection = connect();
+    const Migration first = embedded_migrations()[0];
+    ASSERT_TRUE(migrate(*connection, std::span(&first, 1)));
+    for (const char* sql :
+         {"INSERT INTO store VALUES (1, printf('%032d', 7), 41, 10, 0)",
+          "INSERT INTO vpcs VALUES (1, 'blue', 4096, 0, '', 1, 1, 0, 0)",
+          "INSERT INTO vpcs VALUES (2, 'red', 4097, 0, '', 1, 1, 0, 0)",
+          "INSERT INTO hosts VALUES (3, 'hostA', '', zeroblob(16), 0, '', '', 1, 1, 0, 0)",
+          "INSERT INTO endpoints VALUES (4, 1, 'a', 3, x'020000000001', '', 5, 1, 0, 0)",
+          "INSERT INTO changes VALUES (41, 0, 1, 1, 1, 1, 0, 0, 0)"}) {
+      ASSERT_TRUE(connection->exec(sql)) << sql;
+    }
+  }
+  auto store = open_store({dir_.path()}, clock_);
+  ASSERT_TRUE(store) << store.error().message;
+  auto status = (*store)->read([](ReadView& view) -> Status {
+    EXPECT_EQ(view.revision().value(), Revision{42});
+    auto endpoint = view.get_endpoint(EndpointUid{4}).value();
+    auto blue = view.find_group(VpcUid{1}, kDefaultGroup).value();
+    auto red = view.find_group(VpcUid{2}, kDefaultGroup).value();
+    EXPECT_NE(blue, nullptr);
+    EXPECT_NE(red, nullptr);
+    if (!blue || !red) return {};
+    EXPECT_NE(blue->uid, red->uid);
+    EXPECT_GE(blue->uid.value, 10U);
+    EXPECT_EQ(endpoint->groups, (std::vector<GroupReference>{{blue->uid, "default"}}));
+    EXPECT_EQ(endpoint->version, 6U);
+    EXPECT_EQ(blue->rules.size(), 2U);
+    EXPECT_EQ(blue->rules[0].rule.remote.group, blue->uid);
+    auto log = view.log(Revision{40}, 100).value();
+    EXPECT_EQ(log.size(), 4U);  // what was there, two groups, one endpoint
+    EXPECT_EQ(log[1].kind, Kind::kSecurityGroup);
+    EXPECT_EQ(log[3].kind, Kind::kEndpoint);
+    EXPECT_EQ(log[3].host, HostUid{3});
+    return {};
+  });
+  EXPECT_TRUE(status);
+  EXPECT_TRUE((*store)->write([](WriteView& view) -> Status {
+    EXPECT_EQ(view.new_uid().value(), 12U);
+    return {};
+  }));
+}
+
 TEST_F(MigrateTest, TheDatabaseItselfRefusesWhatMustNotBe) {
   { ASSERT_TRUE(open_store({dir_.path()}, clock_)); }
   auto connection = connect();
