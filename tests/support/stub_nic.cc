@@ -118,6 +118,10 @@ vbond::ErrnoOr<int> StubNic::serve(std::uint64_t file, Caller& caller) {
       return result(modify(file, caller));
     case Handler::kQueryQp:
       return result(query(file, caller));
+    case Handler::kCreateAh:
+      return result(create_ah(file, caller));
+    case Handler::kDestroyAh:
+      return result(destroy_ah(file, caller));
     case Handler::kQueryDevice: {
       std::vector<std::byte> answer(kQueryDeviceRespSize);
       (void)set_device_guids(answer, kPhysicalGuid, kPhysicalGuid);
@@ -139,7 +143,7 @@ int StubNic::create(std::uint64_t file, Caller& caller) {
   Qp qp;
   qp.file = file;
   qp.qpn = next_qpn_++;
-  const std::uint32_t handle = next_handle_++;
+  const std::uint32_t handle = free_handle(file);
   if (caller.call().is_invoke_write()) {
     auto request = decode_create_qp_write(caller.in(attr::kCoreIn), Form::kWrite);
     if (!request) return request.error();
@@ -155,6 +159,30 @@ int StubNic::create(std::uint64_t file, Caller& caller) {
   }
   qps_[{file, handle}] = qp;
   return 0;
+}
+
+std::uint32_t StubNic::free_handle(std::uint64_t file) const {
+  std::uint32_t out = 0;
+  while (qps_.contains({file, out}) || addresses_.contains({file, out}))
+    ++out;
+  return out;
+}
+
+int StubNic::create_ah(std::uint64_t file, Caller& caller) {
+  auto request = decode_create_ah(caller.in(attr::kCoreIn));
+  if (!request) return request.error();
+  const std::uint32_t handle = free_handle(file);
+  addresses_[{file, handle}] = request->dest;
+  caller.out(attr::kCoreOut, std::as_bytes(std::span(&handle, 1)));
+  return 0;
+}
+
+int StubNic::destroy_ah(std::uint64_t file, Caller& caller) {
+  const std::uint32_t handle =
+      caller.call().is_invoke_write()
+          ? caller.number(attr::kCoreIn)
+          : static_cast<std::uint32_t>(caller.call().find(attr::kDestroyAhHandle)->data);
+  return addresses_.erase({file, handle}) == 0 ? ENOENT : 0;
 }
 
 int StubNic::destroy(std::uint64_t file, Caller& caller) {
@@ -217,6 +245,7 @@ int StubNic::ring(std::uint64_t file, Caller& caller) {
 void StubNic::release(std::uint64_t file) {
   std::lock_guard lock(mutex_);
   std::erase_if(qps_, [&](const auto& each) { return each.first.first == file; });
+  std::erase_if(addresses_, [&](const auto& each) { return each.first.first == file; });
 }
 
 void StubNic::set_hook(std::function<void(const std::string&)> hook) {
@@ -239,6 +268,18 @@ std::optional<StubNic::Qp> StubNic::find(std::uint64_t file, std::uint32_t handl
   auto at = qps_.find({file, handle});
   if (at == qps_.end()) return std::nullopt;
   return at->second;
+}
+
+std::optional<QpDest> StubNic::address(std::uint64_t file, std::uint32_t handle) const {
+  std::lock_guard lock(mutex_);
+  auto at = addresses_.find({file, handle});
+  if (at == addresses_.end()) return std::nullopt;
+  return at->second;
+}
+
+std::size_t StubNic::addresses() const {
+  std::lock_guard lock(mutex_);
+  return addresses_.size();
 }
 
 unsigned StubNic::calls(const std::string& verb) const {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <array>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -11,6 +12,7 @@
 
 #include "vbond/kernel/errno_or.h"
 #include "vbond/uverbs/call.h"
+#include "vbond/uverbs/objects.h"
 #include "vbond/uverbs/qp.h"
 #include "vbond/uverbs/verb.h"
 
@@ -40,6 +42,10 @@ class StubNic {
 
   [[nodiscard]] std::size_t queue_pairs() const;
   [[nodiscard]] std::optional<Qp> find(std::uint64_t file, std::uint32_t handle) const;
+  // Where the address handle leads.
+  [[nodiscard]] std::optional<vbond::uverbs::QpDest> address(std::uint64_t file,
+                                                             std::uint32_t handle) const;
+  [[nodiscard]] std::size_t addresses() const;
   [[nodiscard]] unsigned calls(const std::string& verb) const;
 
   // What a tenant must never see.
@@ -55,14 +61,18 @@ class StubNic {
   int destroy(std::uint64_t file, Caller& caller);
   int modify(std::uint64_t file, Caller& caller);
   int query(std::uint64_t file, Caller& caller);
+  int create_ah(std::uint64_t file, Caller& caller);
+  int destroy_ah(std::uint64_t file, Caller& caller);
   int ring(std::uint64_t file, Caller& caller);
+  // The lowest that is free, as the kernel gives it. REQUIRES: mutex_ held.
+  [[nodiscard]] std::uint32_t free_handle(std::uint64_t file) const;
 
   mutable std::mutex mutex_;
   std::function<void(const std::string&)> hook_;
   std::map<Key, Qp> qps_;
+  std::map<Key, vbond::uverbs::QpDest> addresses_;
   std::map<std::string, int> failures_;
   std::map<std::string, unsigned> calls_;
-  std::uint32_t next_handle_ = 0;
   std::uint32_t next_qpn_ = 17;
 };
 

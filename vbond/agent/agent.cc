@@ -175,7 +175,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                    *seams.tasks, metrics.registry()},
                   intercept_options(options)),
       enforcer(
-          tracker, sets, *enforcement, clock, &policy_metrics,
+          tracker, sets, connections, *enforcement, clock, &policy_metrics,
           [this](std::span<const conntrack::Effect> effects) { interceptor.enforce(effects); }),
       staging(seams.files),
       files(staging, endpoints, nic_table),

@@ -6,15 +6,18 @@
 #include <utility>
 #include <vector>
 
+#include "vbond/rename/connection_table.h"
 #include "vbond/rename/policy_change.h"
 #include "vbond/rename/policy_metrics.h"
 
 namespace qmasq::vbond {
 
 Enforcer::Enforcer(conntrack::Tracker& tracker, const conntrack::GroupSets& sets,
-                   netlink::Loop& worker, const Clock& clock, PolicyMetrics* metrics, Carry carry)
+                   const ConnectionTable& connections, netlink::Loop& worker, const Clock& clock,
+                   PolicyMetrics* metrics, Carry carry)
     : tracker_(tracker),
       sets_(sets),
+      connections_(connections),
       worker_(worker),
       clock_(clock),
       metrics_(metrics),
@@ -32,7 +35,7 @@ void Enforcer::apply(const Change& change) {
     metrics_->forget(change.removed_endpoints);
     metrics_->show(tracker_, sets_);
   }
-  if (effects->empty()) return;
+  if (effects->empty() && connections_.datagram_queue_pairs().empty()) return;
   worker_.post([this, effects, arrived] {
     carry_(*effects);
     if (metrics_ == nullptr) return;

@@ -92,6 +92,12 @@ tl::expected<void, int> check_create_qp(Trap& trap, Context& context,
     return tl::unexpected(
         trap.refuse("CREATE_QP", EPERM, "a source QP number of its own takes CAP_NET_RAW").err);
   }
+  if (create.type == uverbs::QpType::kUd && !context.software) {
+    return tl::unexpected(trap.refuse("CREATE_QP", EOPNOTSUPP,
+                                      "UD is not offered on " + context.info.nic +
+                                          ": its library writes destinations itself")
+                              .err);
+  }
   auto allowed = trap.services.parts.renamer.check_create_qp(context.info, create.type);
   if (!allowed) return tl::unexpected(allowed.error().err);  // the Renamer has reported it
   return {};

@@ -13,15 +13,11 @@
 namespace qmasq::vbond {
 namespace {
 
-void destroy_queue_pair(Context& context, std::uint32_t handle) {
-  uverbs::CallBuilder call(static_cast<std::uint16_t>(uverbs::Object::kQp), 1,
-                           context.driver_id.load(std::memory_order_relaxed));
-  constexpr std::size_t kResponse = 4;  // struct ib_uverbs_destroy_qp_resp
-  if (call.add_idr(uverbs::attr::kDestroyQpHandle, handle) != 0) return;
-  if (call.add_out(uverbs::attr::kDestroyQpResp, kResponse) != 0) return;
+int run(Context& context, uverbs::CallBuilder& call) {
   auto sealed = call.seal();
-  // A QP that stays (its NIC is gone) goes with the file.
-  if (sealed) (void)context.file->call(sealed->data());
+  if (!sealed) return sealed.error();
+  auto done = context.file->call(sealed->data());
+  return done ? 0 : done.error();
 }
 
 }  // namespace
@@ -33,10 +29,23 @@ int modify_queue_pair(Context& context, const uverbs::ModifyQp& command) {
   std::array<std::byte, uverbs::kModifyQpSize> core_in{};
   if (!uverbs::encode_modify_qp(command, uverbs::Form::kWrite, core_in)) return EINVAL;
   if (int err = call.add_in(uverbs::attr::kCoreIn, core_in); err != 0) return err;
-  auto sealed = call.seal();
-  if (!sealed) return sealed.error();
-  auto done = context.file->call(sealed->data());
-  return done ? 0 : done.error();
+  return run(context, call);
+}
+
+int destroy_queue_pair(Context& context, std::uint32_t handle) {
+  constexpr std::size_t kResponse = 4;  // struct ib_uverbs_destroy_qp_resp
+  uverbs::CallBuilder call(static_cast<std::uint16_t>(uverbs::Object::kQp), 1,
+                           context.driver_id.load(std::memory_order_relaxed));
+  if (int err = call.add_idr(uverbs::attr::kDestroyQpHandle, handle); err != 0) return err;
+  if (int err = call.add_out(uverbs::attr::kDestroyQpResp, kResponse); err != 0) return err;
+  return run(context, call);
+}
+
+int destroy_address_handle(Context& context, std::uint32_t handle) {
+  uverbs::CallBuilder call(static_cast<std::uint16_t>(uverbs::Object::kAh), 0,
+                           context.driver_id.load(std::memory_order_relaxed));
+  if (int err = call.add_idr(uverbs::attr::kDestroyAhHandle, handle); err != 0) return err;
+  return run(context, call);
 }
 
 void close_context(Services& services, Context& context, const std::string& endpoint_name,
@@ -47,8 +56,10 @@ void close_context(Services& services, Context& context, const std::string& endp
     if (context.closed) return;
     context.closed = true;
     queue_pairs = context.queue_pairs.size();
+    // A QP that stays (its NIC is gone) goes with the file. So do address handles: without a QP
+    // nothing can be sent to them.
     for (const auto& [handle, type] : context.queue_pairs)
-      destroy_queue_pair(context, handle);
+      (void)destroy_queue_pair(context, handle);
     context.queue_pairs.clear();
     context.queue_pair_count = 0;
     services.parts.renamer.context_closed(context.info);

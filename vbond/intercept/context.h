@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "vbond/intercept/address_handles.h"
 #include "vbond/intercept/metrics.h"
 #include "vbond/kernel/task_inspector.h"
 #include "vbond/kernel/verbs_device.h"
@@ -46,6 +47,7 @@ struct Context {
   bool closed = false;  // guarded by mutex; executes nothing any more
   // The QPs known to exist, guarded by mutex.
   std::unordered_map<std::uint32_t, uverbs::QpType> queue_pairs;
+  AddressHandles address_handles;  // guarded by mutex; of software NICs
   std::atomic<std::size_t> queue_pair_count{0};  // its size, for those who must not wait for a verb
   // Hardware NICs: types of the QPs whose creation was let run and whose handles are not known
   // yet. Guarded by mutex. What this proves and what not: executor.h.
@@ -58,8 +60,10 @@ struct Context {
   unsigned misses = 0;
 };
 
-// A MODIFY_QP of the agent's own; its errno. REQUIRES: context.mutex held, not closed.
+// Verbs of the agent's own; their errno. REQUIRES: context.mutex held, not closed.
 [[nodiscard]] int modify_queue_pair(Context& context, const uverbs::ModifyQp& command);
+[[nodiscard]] int destroy_queue_pair(Context& context, std::uint32_t handle);
+[[nodiscard]] int destroy_address_handle(Context& context, std::uint32_t handle);
 
 // Destroys the QPs, tells the Renamer, and leaves the context closed for whoever still has it.
 // The QPs go one by one because the file may live on, in a socket's queue for instance.

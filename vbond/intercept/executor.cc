@@ -66,12 +66,13 @@ class Execution {
           return Answer::fails(done.error().err, done.error().outcome);
       } else {
         if (auto ok = before(); !ok) return Answer::fails(ok.error().err, ok.error().outcome);
+        if (done_) return Answer::returns(0, Outcome::kAnswered);
         auto sealed = builder_.seal();
         if (!sealed) {
           after(sealed.error());
           return Answer::fails(sealed.error());
         }
-        auto result = context_.file->call(sealed->data());
+        auto result = call_kernel(sealed->data());
         after(result ? 0 : result.error());
         if (!result) return Answer::fails(result.error());
         if (spoiled_) return Answer::fails(EIO);
@@ -113,6 +114,10 @@ class Execution {
         return keep_handle(uverbs::decode_destroy_qp(builder_, verb_));
       case Handler::kQueryQp:
         return before_query();
+      case Handler::kCreateAh:
+        return before_create_ah();
+      case Handler::kDestroyAh:
+        return before_destroy_ah();
       case Handler::kOpenXrcd:
         return check_open_xrcd();
       default:
@@ -134,6 +139,14 @@ class Execution {
         break;
       case Handler::kQueryQp:
         if (err == 0) after_query();
+        break;
+      case Handler::kCreateAh:
+        renamer_.after_create_ah(context_.info, ah_plan_,
+                                 err == 0 ? uverbs::ErrnoOr<std::uint32_t>(handle_)
+                                          : tl::unexpected(err));
+        break;
+      case Handler::kDestroyAh:
+        if (err == 0) forget_ah();
         break;
       case Handler::kQueryPort:
         if (err == 0) {
@@ -224,6 +237,64 @@ class Execution {
     know(handle_, created_type_);
   }
 
+  Judged before_create_ah() {
+    if (!context_.software) {
+      return refused(trap_.refuse(verb_.name, EOPNOTSUPP,
+                                  "the library of " + context_.info.nic +
+                                      " writes the address itself: nothing to rename")
+                         .err);
+    }
+    auto core_in = builder_.in(uverbs::attr::kCoreIn);
+    auto command = uverbs::decode_create_ah(core_in);
+    if (!command) return bad(command.error());
+    auto number = context_.address_handles.next_number();
+    if (!number) return bad(ENOSPC);
+    auto plan =
+        renamer_.before_create_ah(context_.info, QpKey{context_.info.id, *number}, *command);
+    if (!plan) return refused(plan.error().err);  // the Renamer has reported it
+    ah_plan_ = std::move(*plan);
+    if (!uverbs::encode_create_ah(*command, core_in)) {
+      renamer_.after_create_ah(context_.info, ah_plan_, tl::unexpected(EINVAL));
+      return bad(EINVAL);
+    }
+    return {};
+  }
+
+  // Again where the handle is one that the tenant still has of another: see AddressHandles.
+  uverbs::ErrnoOr<std::int64_t> create_ah(std::byte* call) {
+    for (;;) {
+      auto result = context_.file->call(call);
+      if (!result) return tl::unexpected(result.error());
+      auto handle = uverbs::decode_create_ah_resp(builder_.out(uverbs::attr::kCoreOut));
+      if (!handle) return tl::unexpected(EIO);
+      handle_ = *handle;
+      if (context_.address_handles.add(handle_, ah_plan_.key.handle)) return *result;
+    }
+  }
+
+  uverbs::ErrnoOr<std::int64_t> call_kernel(std::byte* call) {
+    if (verb_.handler == Handler::kCreateAh) return create_ah(call);
+    auto result = context_.file->call(call);
+    if (!result) return tl::unexpected(result.error());
+    return *result;
+  }
+
+  Judged before_destroy_ah() {
+    if (auto kept = keep_handle(uverbs::decode_destroy_ah(builder_, verb_)); !kept) return kept;
+    const auto held = context_.address_handles.find(handle_);
+    if (!held || held->in_kernel) return {};
+    // A change of the rules has destroyed it already.
+    context_.address_handles.remove(handle_);
+    done_ = true;
+    return {};
+  }
+
+  void forget_ah() {
+    const auto held = context_.address_handles.find(handle_);
+    context_.address_handles.remove(handle_);
+    if (held && held->number) renamer_.ah_destroyed(QpKey{context_.info.id, *held->number});
+  }
+
   // A file would be one of the agent's own, and an XRC domain with a file can be shared by whoever
   // may open it.
   Judged check_open_xrcd() {
@@ -310,19 +381,23 @@ class Execution {
     int err = trap_.write(std::span(pieces).first(used));
     if (err == 0) return Answer::returns(value, outcome);
     // As in the kernel, an object whose handle the caller can not be told is not made.
-    if (made_) undo_create();
+    if (made_ || verb_.handler == Handler::kCreateAh) undo_create();
     return err == ENOENT || err == ESRCH ? Answer::gone() : Answer::fails(err);
   }
 
   void undo_create() {
     std::lock_guard lock(context_.mutex);
     if (context_.closed) return;
-    CallBuilder call(static_cast<std::uint16_t>(uverbs::Object::kQp), 1, driver_id_);
-    constexpr std::size_t kResponse = 4;
-    if (call.add_idr(uverbs::attr::kDestroyQpHandle, handle_) != 0) return;
-    if (call.add_out(uverbs::attr::kDestroyQpResp, kResponse) != 0) return;
-    auto sealed = call.seal();
-    if (sealed && context_.file->call(sealed->data())) forget(handle_);
+    if (verb_.handler != Handler::kCreateAh) {
+      if (destroy_queue_pair(context_, handle_) == 0) forget(handle_);
+      return;
+    }
+    const auto held = context_.address_handles.find(handle_);
+    if (!held || !held->in_kernel) {
+      context_.address_handles.remove(handle_);  // cut meanwhile
+    } else if (destroy_address_handle(context_, handle_) == 0) {
+      forget_ah();
+    }
   }
 
   Trap& trap_;
@@ -333,10 +408,12 @@ class Execution {
   CallBuilder& builder_;  // 3 KiB: not to be moved about
   std::vector<UniqueFd> taken_;
   ModifyPlan plan_;
+  AddressHandlePlan ah_plan_;
   std::uint32_t handle_ = 0;
   uverbs::QpType created_type_{};
   uverbs::QpType modify_type_{};
   bool made_ = false;
+  bool done_ = false;     // without the kernel
   bool spoiled_ = false;  // the kernel's answer can not be turned back: the tenant gets EIO
 };
 

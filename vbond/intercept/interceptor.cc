@@ -16,6 +16,7 @@
 #include <thread>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "common/unique_fd.h"
 #include "vbond/events/event_log.h"
@@ -35,6 +36,18 @@ using AttachmentPtr = std::shared_ptr<Attachment>;
 // Rounds without traffic after which the steward sleeps until the next trap.
 constexpr unsigned kQuietRounds = 20;
 constexpr int kMostHangUps = 32;
+
+// REQUIRES of their use: context.mutex held, not closed.
+Hands hands_on(Context& context) {
+  return {[&context](const uverbs::ModifyQp& command) {
+            return modify_queue_pair(context, command);
+          },
+          [&context](std::uint32_t handle) {
+            const int err = destroy_address_handle(context, handle);
+            if (err == 0) context.address_handles.cut(handle);
+            return err;
+          }};
+}
 
 }  // namespace
 
@@ -108,22 +121,27 @@ class Interceptor::Impl {
   }
 
   void enforce(std::span<const conntrack::Effect> effects) {
-    if (effects.empty()) return;
+    Renamer& renamer = services_.parts.renamer;
+    const std::vector<QpKey> barred = renamer.barred_datagrams();
+    if (effects.empty() && barred.empty()) return;
     std::unordered_map<std::uint64_t, std::shared_ptr<Context>> contexts;
     for (const AttachmentPtr& attachment : snapshot()) {
       for (auto& context : attachment->contexts().all())
         contexts.emplace(context->info.id, std::move(context));
     }
-    for (const conntrack::Effect& effect : effects) {
-      auto it = contexts.find(effect.connection.key.context);
-      if (it == contexts.end()) continue;  // closed: its QPs are gone
+    auto with_context = [&](std::uint64_t id, auto&& act) {
+      auto it = contexts.find(id);
+      if (it == contexts.end()) return;  // closed: its QPs are gone
       Context& context = *it->second;
       std::lock_guard lock(context.mutex);
-      if (context.closed) continue;
-      services_.parts.renamer.enforce(effect, [&](const uverbs::ModifyQp& command) {
-        return modify_queue_pair(context, command);
-      });
+      if (!context.closed) act(hands_on(context));
+    };
+    for (const conntrack::Effect& effect : effects) {
+      with_context(effect.connection.key.context,
+                   [&](const Hands& hands) { renamer.enforce(effect, hands); });
     }
+    for (const QpKey& key : barred)
+      with_context(key.context, [&](const Hands& hands) { renamer.bar_datagram(key, hands); });
   }
 
   InterceptStats stats() const {

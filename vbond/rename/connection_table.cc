@@ -22,14 +22,21 @@ std::size_t state_index(const ConnectionCounts& counts, uverbs::QpState state) {
 }  // namespace
 
 void ConnectionTable::count(const Connection& connection, std::size_t one) {
+  if (connection.connected) counts_.connected += one;
+  if (is_address_handle(connection.key)) {
+    counts_.address_handles += one;
+    return;
+  }
   counts_.total += one;
   counts_.by_state[state_index(counts_, connection.state)] += one;
-  if (connection.connected) counts_.connected += one;
 }
 
 void ConnectionTable::link(const Connection& connection) {
   by_context_[connection.key.context].insert(connection.key.handle);
-  ++by_endpoint_[connection.endpoint];
+  if (!is_address_handle(connection.key)) {
+    ++by_endpoint_[connection.endpoint];
+    if (connection.type == uverbs::QpType::kUd) datagrams_.insert(connection.key);
+  }
   count(connection, 1);
 }
 
@@ -38,8 +45,11 @@ void ConnectionTable::unlink(const Connection& connection) {
     it->second.erase(connection.key.handle);
     if (it->second.empty()) by_context_.erase(it);
   }
-  auto it = by_endpoint_.find(connection.endpoint);
-  if (--it->second == 0) by_endpoint_.erase(it);
+  if (!is_address_handle(connection.key)) {
+    auto it = by_endpoint_.find(connection.endpoint);
+    if (--it->second == 0) by_endpoint_.erase(it);
+    datagrams_.erase(connection.key);
+  }
   count(connection, static_cast<std::size_t>(-1));
 }
 
@@ -102,7 +112,12 @@ ConnectionTable::Qpns ConnectionTable::qpns(QpKey key) const {
   std::shared_lock lock(mutex_);
   auto it = connections_.find(key);
   if (it == connections_.end()) return {};
-  return {it->second.qpn, it->second.peer_qpn};
+  return {it->second.qpn, it->second.peer_qpn, it->second.type};
+}
+
+std::vector<QpKey> ConnectionTable::datagram_queue_pairs() const {
+  std::shared_lock lock(mutex_);
+  return {datagrams_.begin(), datagrams_.end()};
 }
 
 std::size_t ConnectionTable::count_of(EndpointUid endpoint) const {

@@ -23,8 +23,14 @@
 
 namespace qmasq::vbond {
 
-// A QP of a tenant: the context it lives in and the kernel's handle there.
+// A QP of a tenant: the context it lives in and the kernel's handle there. Or an address handle of
+// UD, which is a connection by itself: its number is the agent's own, from kFirstAddressHandle on,
+// where the kernel's handles, small numbers of one table per context, never come.
 using QpKey = conntrack::ConnectionKey;
+inline constexpr std::uint32_t kFirstAddressHandle = 1U << 31U;
+[[nodiscard]] inline bool is_address_handle(const QpKey& key) {
+  return key.handle >= kFirstAddressHandle;
+}
 
 // The fields of an address vector that are masqueraded, as one side sees them.
 struct PathSide {
@@ -61,7 +67,8 @@ struct Connection {
   Qpn peer_qpn;
   uverbs::QpState state = uverbs::QpState::kReset;
   PathPtr path;            // null, or from the first address vector until RESET
-  bool connected = false;  // reached RTR with a path, and was neither reset nor destroyed
+  // Reached RTR with a path, and was neither reset nor destroyed. An address handle always is.
+  bool connected = false;
   std::chrono::system_clock::time_point since;  // of `connected`
 
   // What the rules said when the path was admitted or looked at again last; null without a path.
@@ -69,6 +76,8 @@ struct Connection {
   conntrack::VerdictPtr verdict;
   conntrack::Ticket admission;     // its name there
   std::uint32_t asked_access = 0;  // qp_access_flags as the tenant wants them
+
+  std::uint32_t address_handle = 0;  // the kernel's, of an address handle
 };
 
 // Empty fields match all.
@@ -77,13 +86,14 @@ struct ConnectionFilter {
 };
 
 struct ConnectionCounts {
-  std::size_t total = 0;
+  std::size_t total = 0;  // QPs
   std::size_t connected = 0;
   std::array<std::size_t, 7> by_state{};  // indexed by uverbs::QpState
-  std::size_t contexts = 0;               // with at least one QP
+  std::size_t address_handles = 0;
+  std::size_t contexts = 0;  // with at least one QP or address handle
 };
 
-// Every QP of every tenant of this host. Thread-safe; answers are copies. The operations on one
+// Every QP and address handle of every tenant of this host. Thread-safe; answers are copies. The operations on one
 // context come in order from its own worker, so a record does not change between a find() and an
 // update() of the same key.
 class ConnectionTable {
@@ -102,8 +112,11 @@ class ConnectionTable {
   struct Qpns {
     Qpn qpn;
     Qpn peer_qpn;
+    uverbs::QpType type{};
   };
   [[nodiscard]] Qpns qpns(QpKey key) const;
+  // The UD QPs.
+  [[nodiscard]] std::vector<QpKey> datagram_queue_pairs() const;
   // How many QPs an endpoint of this host has.
   [[nodiscard]] std::size_t count_of(EndpointUid endpoint) const;
   // In order of endpoint name, then context and handle.
@@ -124,7 +137,8 @@ class ConnectionTable {
   mutable std::shared_mutex mutex_;
   std::unordered_map<QpKey, Connection, KeyHash> connections_;
   std::unordered_map<std::uint64_t, std::unordered_set<std::uint32_t>> by_context_;
-  std::unordered_map<EndpointUid, std::size_t> by_endpoint_;
+  std::unordered_map<EndpointUid, std::size_t> by_endpoint_;  // QPs alone
+  std::unordered_set<QpKey, KeyHash> datagrams_;
   ConnectionCounts counts_;
 };
 

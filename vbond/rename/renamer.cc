@@ -10,10 +10,12 @@
 #include <utility>
 
 #include "vbond/events/event_log.h"
+#include "vbond/rename/connection_event.h"
 #include "vbond/rename/endpoint_table.h"
 #include "vbond/rename/metrics.h"
 #include "vbond/rename/nic_table.h"
 #include "vbond/rename/peer_map.h"
+#include "vbond/rename/permission.h"
 #include "vbond/state/sync_state.h"
 
 namespace qmasq::vbond {
@@ -38,77 +40,25 @@ std::string text(const Gid& gid) {
   return to_string(gid.address());
 }
 
-// A connect or disconnect, as the record of the QP was then.
-class ConnectionEvent final : public EventSource {
- public:
-  // `path` and `peer`: of the connection that came or went; the record may be past it. `why`: of a
-  // disconnect, a constant.
-  ConnectionEvent(EventType type, const Connection& connection, PathPtr path, Qpn peer,
-                  const char* why)
-      : type_(type),
-        why_(why),
-        endpoint_(connection.endpoint_name),
-        nic_(connection.nic),
-        command_(connection.command),
-        pid_(connection.pid),
-        qp_type_(connection.type),
-        qpn_(connection.qpn),
-        peer_qpn_(peer),
-        path_(std::move(path)) {}
-
-  [[nodiscard]] EventType type() const override { return type_; }
-  [[nodiscard]] Event render() const override {
-    Event event;
-    event.type = type_;
-    event.endpoint = endpoint_;
-    event.pid = pid_;
-    event.command = command_;
-    if (why_ != nullptr) event.reason = why_;
-    EventConnection& sides = event.connection.emplace();
-    sides.nic = nic_;
-    sides.transport = transport_name(qp_type_);
-    sides.qpn = qpn_;
-    sides.peer_qpn = peer_qpn_;
-    if (path_ == nullptr) return event;
-    sides.peer_endpoint = path_->peer_name;
-    sides.peer_host = path_->peer_host_name;
-    sides.virtual_gid = path_->virt.local;
-    sides.peer_virtual_gid = path_->virt.remote;
-    sides.physical_gid = path_->phys.local;
-    sides.peer_physical_gid = path_->phys.remote;
-    if (type_ == EventType::kConnected) {
-      event.reason = fmt::format("to {} ({}) on {}", path_->peer_name, text(path_->virt.remote),
-                                 path_->peer_host_name);
-    }
-    return event;
-  }
-
- private:
-  const EventType type_;
-  const char* const why_;
-  const std::string endpoint_;
-  const std::string nic_;
-  const std::string command_;
-  const pid_t pid_;
-  const uverbs::QpType qp_type_;
-  const Qpn qpn_;
-  const Qpn peer_qpn_;
-  const PathPtr path_;
-};
+// A UD QP that starts to receive or to send.
+bool starts_datagrams(uverbs::QpType type, const uverbs::ModifyQp& command) {
+  return type == uverbs::QpType::kUd && command.sets(qp_mask::kState) &&
+         (command.state == uverbs::QpState::kInit || command.state == uverbs::QpState::kRtr ||
+          command.state == uverbs::QpState::kRts);
+}
 
 }  // namespace
 
 Verdict<void> Renamer::check_create_qp(const ContextInfo& context, uverbs::QpType type) {
   bool xrc = type == uverbs::QpType::kXrcIni || type == uverbs::QpType::kXrcTgt;
-  if (type == uverbs::QpType::kRc || type == uverbs::QpType::kUc || (xrc && options_.allow_xrc)) {
+  if (type == uverbs::QpType::kRc || type == uverbs::QpType::kUc || type == uverbs::QpType::kUd ||
+      (xrc && options_.allow_xrc)) {
     auto ever = check_transport(context, type);
     if (!ever) report_refusal(context, "CREATE_QP", ever.error());
     return ever;
   }
   Refusal refusal{EOPNOTSUPP, ""};
-  if (type == uverbs::QpType::kUd) {
-    refusal.reason = "UD is not offered: its destinations are in the work requests";
-  } else if (xrc) {
+  if (xrc) {
     refusal.reason = "XRC is not offered: a target QP can be shared between processes";
   } else {
     refusal.reason = fmt::format("QP type {} ({}) is not offered", static_cast<std::uint32_t>(type),
@@ -175,6 +125,12 @@ Verdict<ModifyPlan> Renamer::decide(const ContextInfo& context, uverbs::ModifyQp
   plan.state = command.state;
   plan.dest_qpn = command.dest_qpn;
 
+  const ConnectionTable::Qpns known = parts_.connections.qpns(plan.key);
+  if (starts_datagrams(known.type, command)) {
+    if (auto ever = check_transport(context, known.type); !ever) {
+      return tl::unexpected(std::move(ever).error());
+    }
+  }
   NicPtr nic;
   if (command.sets(qp_mask::kPort | qp_mask::kAv)) {
     nic = parts_.nics.find(context.nic);
@@ -186,23 +142,16 @@ Verdict<ModifyPlan> Renamer::decide(const ContextInfo& context, uverbs::ModifyQp
   // What the mask does not name goes to the kernel as nothing at all.
   uverbs::QpDest wire;
   if (command.sets(qp_mask::kAv)) {
-    auto path = find_path(context, *nic, command);
+    const Qpn peer_qpn = command.sets(qp_mask::kDestQpn) ? command.dest_qpn : known.peer_qpn;
+    auto path = find_path(context, *nic, command.dest, known.qpn, peer_qpn);
     if (!path) return tl::unexpected(std::move(path).error());
-    const PathSide& phys = (*path)->phys;
-    wire.dgid = phys.remote;
-    wire.flow_label = phys.flow_label;
-    wire.sgid_index = phys.sgid_index;
-    wire.hop_limit = phys.hop_limit;
-    wire.traffic_class = phys.traffic_class;
-    wire.sl = phys.sl;
-    wire.src_path_bits = command.dest.src_path_bits;
-    wire.static_rate = command.dest.static_rate;
-    wire.is_global = true;
-    wire.port_num = command.dest.port_num;
+    wire = wire_dest(**path, command.dest);
     plan.path = std::move(*path);
-    if (auto admitted = admit(context, plan); !admitted) {
-      return tl::unexpected(std::move(admitted).error());
-    }
+    auto admitted =
+        admit(context, "MODIFY_QP", plan.key, transport_of(known.type), *plan.path);
+    if (!admitted) return tl::unexpected(std::move(admitted).error());
+    plan.admission = admitted->ticket;
+    plan.verdict = std::move(admitted->verdict);
   }
   command.dest = wire;
   command.alt_dest = uverbs::QpDest{};
@@ -210,9 +159,23 @@ Verdict<ModifyPlan> Renamer::decide(const ContextInfo& context, uverbs::ModifyQp
   return plan;
 }
 
+uverbs::QpDest Renamer::wire_dest(const Path& path, const uverbs::QpDest& asked) {
+  uverbs::QpDest out;
+  out.dgid = path.phys.remote;
+  out.flow_label = path.phys.flow_label;
+  out.sgid_index = path.phys.sgid_index;
+  out.hop_limit = path.phys.hop_limit;
+  out.traffic_class = path.phys.traffic_class;
+  out.sl = path.phys.sl;
+  out.src_path_bits = asked.src_path_bits;
+  out.static_rate = asked.static_rate;
+  out.is_global = true;
+  out.port_num = asked.port_num;
+  return out;
+}
+
 Verdict<PathPtr> Renamer::find_path(const ContextInfo& context, const Nic& nic,
-                                    const uverbs::ModifyQp& command) const {
-  const uverbs::QpDest& want = command.dest;
+                                    const uverbs::QpDest& want, Qpn own, Qpn peer_qpn) const {
   if (!parts_.sync.in_sync()) {
     return refuse(EAGAIN, "the agent has no state from the controller yet");
   }
@@ -265,10 +228,7 @@ Verdict<PathPtr> Renamer::find_path(const ContextInfo& context, const Nic& nic,
   path->virt = {source,         want.dgid,          want.flow_label, want.sgid_index,
                 want.hop_limit, want.traffic_class, want.sl};
   if (path->virt.hop_limit == 0) path->virt.hop_limit = kHopLimit;
-  auto known = parts_.connections.qpns(QpKey{context.id, command.qp_handle});
-  WireQuestion question{endpoint->uid, peer->endpoint, known.qpn, known.peer_qpn};
-  if (command.sets(qp_mask::kDestQpn)) question.peer_qpn = command.dest_qpn;
-  WireMarks marks = parts_.wire.marks(question);
+  WireMarks marks = parts_.wire.marks({endpoint->uid, peer->endpoint, own, peer_qpn});
   path->phys = {nic.primary->gid, peer->physical,
                 marks.flow_label, static_cast<std::uint8_t>(nic.primary->index),
                 kHopLimit,        marks.traffic_class,

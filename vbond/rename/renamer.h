@@ -15,6 +15,7 @@
 #include "vbond/rename/verdict.h"
 #include "vbond/rename/wire_policy.h"
 #include "vbond/uverbs/device.h"
+#include "vbond/uverbs/objects.h"
 #include "vbond/uverbs/qp.h"
 
 namespace qmasq::vbond {
@@ -40,6 +41,20 @@ struct ModifyPlan {
   conntrack::Ticket admission;
   conntrack::VerdictPtr verdict;
   std::uint32_t asked_access = 0;  // counts with qp_mask::kAccessFlags in attr_mask
+};
+
+// What before_create_ah decided and after_create_ah records.
+struct AddressHandlePlan {
+  QpKey key;
+  PathPtr path;
+  conntrack::Ticket admission;
+  conntrack::VerdictPtr verdict;
+};
+
+// What a change of the rules takes to carry out on a context: errno of the kernel's, 0 done.
+struct Hands {
+  std::function<int(const uverbs::ModifyQp&)> modify_qp;
+  std::function<int(std::uint32_t kernel_handle)> destroy_ah;
 };
 
 struct RenameOptions {
@@ -88,10 +103,22 @@ class Renamer {
   // `err`: what the kernel answered (errno, 0 done). A command that failed changes nothing.
   void after_modify(const ContextInfo& context, const ModifyPlan& plan, int err);
 
+  // Before CREATE_AH runs, and after it did: `handle` is the kernel's, or the errno. As with
+  // MODIFY_QP, whoever was given a plan must call after_create_ah(). REQUIRES: is_address_handle(key),
+  // and no such key before.
+  [[nodiscard]] Verdict<AddressHandlePlan> before_create_ah(const ContextInfo& context, QpKey key,
+                                                            uverbs::CreateAh& command);
+  void after_create_ah(const ContextInfo& context, const AddressHandlePlan& plan,
+                       uverbs::ErrnoOr<std::uint32_t> handle);
+  void ah_destroyed(QpKey key);
+
   // Carries out what a change of the state made of a connection, unless the QP has another one by
-  // now. `execute` runs a MODIFY_QP on the QP and gives its errno.
-  using Execute = std::function<int(const uverbs::ModifyQp&)>;
-  void enforce(const conntrack::Effect& effect, const Execute& execute);
+  // now.
+  void enforce(const conntrack::Effect& effect, const Hands& hands);
+  // UD QPs whom the rules of their endpoint let talk to nobody any more, and the end of one of them
+  // if it is still so.
+  [[nodiscard]] std::vector<QpKey> barred_datagrams() const;
+  void bar_datagram(QpKey key, const Hands& hands);
 
   // Turns the kernel's answer back. Whatever the kernel put there, no GID of it gets through: both
   // address vectors are what the tenant last set, or zero.
@@ -115,16 +142,22 @@ class Renamer {
  private:
   [[nodiscard]] Verdict<ModifyPlan> decide(const ContextInfo& context,
                                            uverbs::ModifyQp& command) const;
+  // `own`, `peer`: 0 where there is none.
   [[nodiscard]] Verdict<PathPtr> find_path(const ContextInfo& context, const Nic& nic,
-                                           const uverbs::ModifyQp& command) const;
-  // Asks the security groups about plan.path and puts the answer into the plan.
-  [[nodiscard]] Verdict<void> admit(const ContextInfo& context, ModifyPlan& plan) const;
+                                           const uverbs::QpDest& want, Qpn own, Qpn peer) const;
+  // What goes to the NIC in place of what the tenant asked for.
+  [[nodiscard]] static uverbs::QpDest wire_dest(const Path& path, const uverbs::QpDest& asked);
+  // Asks the security groups. The admission has its ticket.
+  [[nodiscard]] Verdict<conntrack::Admission> admit(const ContextInfo& context, const char* verb,
+                                                    QpKey key, conntrack::Transport transport,
+                                                    const Path& path) const;
   // What the rules leave of the access flags that the tenant wants goes into the command.
   void narrow_access(ModifyPlan& plan, uverbs::ModifyQp& command) const;
-  void narrow(const conntrack::Effect& effect, const Connection& held, const Execute& execute);
+  void narrow(const conntrack::Effect& effect, const Connection& held, const Hands& hands);
   void cut(conntrack::Effect::Cause cause, const Connection& held, std::string why,
-           const Execute& execute);
-  void report_shadow(const ContextInfo& context, const Path& path,
+           const Hands& hands);
+  [[nodiscard]] bool may_use_datagrams(EndpointUid endpoint) const;
+  void report_shadow(const ContextInfo& context, const char* verb, const Path& path,
                      const std::vector<conntrack::ShadowHit>& hits) const;
   [[nodiscard]] Verdict<void> check_transport(const ContextInfo& context,
                                               uverbs::QpType type) const;

@@ -9,6 +9,7 @@
 
 #include "conntrack/rule_text.h"
 #include "vbond/events/event_log.h"
+#include "vbond/rename/connection_event.h"
 #include "vbond/rename/endpoint_table.h"
 #include "vbond/rename/metrics.h"
 #include "vbond/rename/permission.h"
@@ -21,33 +22,6 @@ namespace {
 namespace qp_mask = uverbs::qp_mask;
 using conntrack::Admission;
 using conntrack::Effect;
-
-EventConnection sides(const Connection& held) {
-  EventConnection out;
-  out.nic = held.nic;
-  out.transport = transport_name(held.type);
-  out.qpn = held.qpn;
-  out.peer_qpn = held.peer_qpn;
-  if (!held.path) return out;
-  out.peer_endpoint = held.path->peer_name;
-  out.peer_host = held.path->peer_host_name;
-  out.virtual_gid = held.path->virt.local;
-  out.peer_virtual_gid = held.path->virt.remote;
-  out.physical_gid = held.path->phys.local;
-  out.peer_physical_gid = held.path->phys.remote;
-  return out;
-}
-
-Event event_of(EventType type, const Connection& held, std::string reason) {
-  Event out;
-  out.type = type;
-  out.endpoint = held.endpoint_name;
-  out.pid = held.pid;
-  out.command = held.command;
-  out.reason = std::move(reason);
-  out.connection = sides(held);
-  return out;
-}
 
 std::string explain(const conntrack::VerdictPtr& verdict, const Connection& held) {
   return conntrack::explain(verdict->verdict, held.endpoint_name,
@@ -90,12 +64,11 @@ Verdict<void> Renamer::check_transport(const ContextInfo& context, uverbs::QpTyp
                                     endpoint->name, conntrack::to_string(transport)));
 }
 
-Verdict<void> Renamer::admit(const ContextInfo& context, ModifyPlan& plan) const {
-  const Path& path = *plan.path;
-  const auto held = parts_.connections.find(plan.key);
+Verdict<Admission> Renamer::admit(const ContextInfo& context, const char* verb, QpKey key,
+                                  conntrack::Transport transport, const Path& path) const {
   conntrack::Tracked connection;
-  connection.key = plan.key;
-  connection.transport = transport_of(held ? held->type : uverbs::QpType{});
+  connection.key = key;
+  connection.transport = transport;
   connection.own = context.endpoint;
   connection.peer = path.peer;
   connection.own_address = path.virt.local.address();
@@ -108,7 +81,7 @@ Verdict<void> Renamer::admit(const ContextInfo& context, ModifyPlan& plan) const
     for (std::size_t i = 0; i < admission.shadow.size(); ++i)
       parts_.policy_metrics->count_shadow(*endpoint);
   }
-  report_shadow(context, path, admission.shadow);
+  report_shadow(context, verb, path, admission.shadow);
   switch (admission.result) {
     case Admission::Result::kAdmitted:
       break;
@@ -123,9 +96,7 @@ Verdict<void> Renamer::admit(const ContextInfo& context, ModifyPlan& plan) const
     case Admission::Result::kLimit:
       return refuse(EDQUOT, "the VPC has as many connections on this host as it may have");
   }
-  plan.admission = admission.ticket;
-  plan.verdict = std::move(admission.verdict);
-  return {};
+  return admission;
 }
 
 void Renamer::narrow_access(ModifyPlan& plan, uverbs::ModifyQp& command) const {
@@ -144,18 +115,18 @@ void Renamer::narrow_access(ModifyPlan& plan, uverbs::ModifyQp& command) const {
   command.access_flags = permitted;
 }
 
-void Renamer::enforce(const Effect& effect, const Execute& execute) {
+void Renamer::enforce(const Effect& effect, const Hands& hands) {
   const auto held = parts_.connections.find(effect.connection.key);
   // Reset, destroyed or led elsewhere since: whatever it has now was asked about by itself.
   if (!held || !(held->admission == effect.ticket)) return;
   if (effect.kind == Effect::Kind::kCut) {
-    cut(effect.cause, *held, why_cut(effect, *held), execute);
+    cut(effect.cause, *held, why_cut(effect, *held), hands);
   } else {
-    narrow(effect, *held, execute);
+    narrow(effect, *held, hands);
   }
 }
 
-void Renamer::narrow(const Effect& effect, const Connection& held, const Execute& execute) {
+void Renamer::narrow(const Effect& effect, const Connection& held, const Hands& hands) {
   const std::uint32_t before = permitted_access(held.asked_access, effect.before->verdict.on_first);
   const std::uint32_t after = permitted_access(held.asked_access, effect.after->verdict.on_first);
   if (before != after) {
@@ -163,7 +134,7 @@ void Renamer::narrow(const Effect& effect, const Connection& held, const Execute
     command.qp_handle = held.key.handle;
     command.attr_mask = qp_mask::kAccessFlags;
     command.access_flags = after;
-    const int err = execute(command);
+    const int err = hands.modify_qp(command);
     if (err != 0 && (before & ~after) != 0) {
       parts_.tracker.release(effect.ticket);
       cut(effect.cause, held,
@@ -171,7 +142,7 @@ void Renamer::narrow(const Effect& effect, const Connection& held, const Execute
                       "({}); was: {}; now: {}",
                       state_name(held.state), std::strerror(err), explain(effect.before, held),
                       explain(effect.after, held)),
-          execute);
+          hands);
       return;
     }
     if (err == 0) {
@@ -179,7 +150,7 @@ void Renamer::narrow(const Effect& effect, const Connection& held, const Execute
         parts_.policy_metrics->count_narrowed(held.endpoint_name);
       }
       parts_.events.record(
-          event_of(EventType::kNarrowed, held,
+          connection_event(EventType::kNarrowed, held,
                    fmt::format("the peer may now {}, before {}",
                                conntrack::to_string(effect.after->verdict.on_first),
                                conntrack::to_string(effect.before->verdict.on_first))));
@@ -189,21 +160,32 @@ void Renamer::narrow(const Effect& effect, const Connection& held, const Execute
 }
 
 void Renamer::cut(Effect::Cause cause, const Connection& held, std::string why,
-                  const Execute& execute) {
-  uverbs::ModifyQp command;
-  command.qp_handle = held.key.handle;
-  command.attr_mask = qp_mask::kState;
-  command.state = uverbs::QpState::kErr;
-  const int err = execute(command);
-  if (err != 0) why += fmt::format("; the NIC refused the error state: {}", std::strerror(err));
-  Event event = event_of(EventType::kCut, held, std::move(why));
+                  const Hands& hands) {
+  const bool address_handle = is_address_handle(held.key);
+  int err = 0;
+  if (address_handle) {
+    err = hands.destroy_ah(held.address_handle);
+    if (err != 0) why += fmt::format("; the NIC keeps the address: {}", std::strerror(err));
+  } else {
+    uverbs::ModifyQp command;
+    command.qp_handle = held.key.handle;
+    command.attr_mask = qp_mask::kState;
+    command.state = uverbs::QpState::kErr;
+    err = hands.modify_qp(command);
+    if (err != 0) why += fmt::format("; the NIC refused the error state: {}", std::strerror(err));
+  }
+  Event event = connection_event(EventType::kCut, held, std::move(why));
   event.err = err;
   parts_.events.record(std::move(event));
-  parts_.connections.update(held.key, [&](Connection& record) {
-    if (err == 0) record.state = uverbs::QpState::kErr;
-    record.connected = false;
-    record.admission = {};
-  });
+  if (address_handle) {
+    parts_.connections.remove(held.key);
+  } else {
+    parts_.connections.update(held.key, [&](Connection& record) {
+      if (err == 0) record.state = uverbs::QpState::kErr;
+      record.connected = false;
+      record.admission = {};
+    });
+  }
   if (parts_.metrics != nullptr && held.connected) parts_.metrics->count_disconnect();
   if (parts_.policy_metrics != nullptr) parts_.policy_metrics->count_cut(held.endpoint_name, cause);
   show();
@@ -217,17 +199,17 @@ void Renamer::report_admitted(QpKey key) const {
     return opening.open() && (opening.egress.log || opening.ingress.log);
   };
   if (!logs(verdict.first_opens) && !logs(verdict.second_opens)) return;
-  parts_.events.record(event_of(EventType::kAdmitted, *held, explain(held->verdict, *held)));
+  parts_.events.record(connection_event(EventType::kAdmitted, *held, explain(held->verdict, *held)));
 }
 
-void Renamer::report_shadow(const ContextInfo& context, const Path& path,
+void Renamer::report_shadow(const ContextInfo& context, const char* verb, const Path& path,
                             const std::vector<conntrack::ShadowHit>& hits) const {
   for (const conntrack::ShadowHit& hit : hits) {
     EndpointPtr endpoint = parts_.endpoints.find(context.endpoint);
     Event event;
     event.type = EventType::kShadowHit;
     event.endpoint = endpoint ? endpoint->name : std::string();
-    event.verb = "MODIFY_QP";
+    event.verb = verb;
     event.pid = context.pid;
     event.command = context.command;
     event.reason = fmt::format("{} would decide for {}, if it were enforced; peer {} ({})",

@@ -105,6 +105,7 @@ inline constexpr std::uint16_t kCreateQpEventFd = 12;
 inline constexpr std::uint16_t kCreateQpRespCap = 13;
 inline constexpr std::uint16_t kCreateQpRespQpn = 14;
 // QP / DESTROY
+inline constexpr std::uint16_t kDestroyAhHandle = 0;
 inline constexpr std::uint16_t kDestroyQpHandle = 0;
 inline constexpr std::uint16_t kDestroyQpResp = 1;
 // SRQ / CREATE

@@ -183,4 +183,23 @@ bool encode_create_ah(const CreateAh& in, std::span<std::byte> core_in) {
   return write_abi(abi, core_in);
 }
 
+ErrnoOr<std::uint32_t> decode_create_ah_resp(std::span<const std::byte> core_out) {
+  ib_uverbs_create_ah_resp abi{};
+  if (!read_response(core_out, abi)) return tl::unexpected(EINVAL);
+  return abi.ah_handle;
+}
+
+ErrnoOr<std::uint32_t> decode_destroy_ah(const CallBuilder& call, const Verb& verb) {
+  if (verb.key.form == Form::kIoctl) {
+    const auto handle = call.handle(attr::kDestroyAhHandle);
+    if (!handle) return tl::unexpected(ENOENT);
+    return *handle;
+  }
+  ib_uverbs_destroy_ah abi{};
+  if (const int err = read_request(call.in(attr::kCoreIn), sizeof(abi), abi); err != 0) {
+    return tl::unexpected(err);
+  }
+  return abi.ah_handle;
+}
+
 }  // namespace qmasq::vbond::uverbs

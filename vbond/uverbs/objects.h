@@ -89,5 +89,11 @@ struct CreateAh {
 };
 [[nodiscard]] ErrnoOr<CreateAh> decode_create_ah(std::span<const std::byte> core_in);
 [[nodiscard]] bool encode_create_ah(const CreateAh& in, std::span<std::byte> core_in);
+// The handle in its answer (struct ib_uverbs_create_ah_resp); EINVAL: the answer is too short.
+inline constexpr std::size_t kCreateAhRespSize = 4;
+[[nodiscard]] ErrnoOr<std::uint32_t> decode_create_ah_resp(std::span<const std::byte> core_out);
+
+// DESTROY_AH in its two forms: the handle.
+[[nodiscard]] ErrnoOr<std::uint32_t> decode_destroy_ah(const CallBuilder& call, const Verb& verb);
 
 }  // namespace qmasq::vbond::uverbs

@@ -132,6 +132,10 @@ std::string_view to_string(Handler handler) {
       return "reg_mr";
     case Handler::kReregMr:
       return "rereg_mr";
+    case Handler::kCreateAh:
+      return "create_ah";
+    case Handler::kDestroyAh:
+      return "destroy_ah";
     case Handler::kOpenXrcd:
       return "open_xrcd";
   }

@@ -59,7 +59,9 @@ enum class Handler : std::uint8_t {
   kCreateXsrq,  // likewise, write form
   kRegMr,
   kReregMr,
-  kOpenXrcd,  // only without a file: one shared by inode would join tenants
+  kCreateAh,   // destination of UD, and which rules admit it
+  kDestroyAh,  // inventory
+  kOpenXrcd,   // only without a file: one shared by inode would join tenants
 };
 
 // What user space puts in an attribute. The kernel's table is the law here, never the call. The

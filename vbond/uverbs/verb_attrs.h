@@ -140,7 +140,7 @@ inline constexpr AttrSpec kCreateSrq[] = {
     kUhwOutSpec,
 };
 inline constexpr AttrSpec kDestroySrq[] = {idr_gone(0, Object::kSrq), out(1, 4)};
-inline constexpr AttrSpec kDestroyAh[] = {idr_gone(0, Object::kAh)};
+inline constexpr AttrSpec kDestroyAh[] = {idr_gone(attr::kDestroyAhHandle, Object::kAh)};
 inline constexpr AttrSpec kDestroyMr[] = {idr_gone(0, Object::kMr)};
 inline constexpr AttrSpec kAdviseMr[] = {
     idr(0, Object::kPd, true), number(1), flags(2, true),

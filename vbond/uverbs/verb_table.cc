@@ -94,7 +94,7 @@ constexpr Verb kVerbs[] = {
           specs::kDestroyQp),
     ioctl("CREATE_SRQ", Object::kSrq, 0, kMemory, kTenant, Handler::kCreateSrq, specs::kCreateSrq),
     ioctl("DESTROY_SRQ", Object::kSrq, 1, kNeutral, kTenant, Handler::kNone, specs::kDestroySrq),
-    ioctl("DESTROY_AH", Object::kAh, 0, kNeutral, kTenant, Handler::kNone, specs::kDestroyAh),
+    ioctl("DESTROY_AH", Object::kAh, 0, kNeutral, kAgent, Handler::kDestroyAh, specs::kDestroyAh),
     refused("REG_DM_MR", Object::kMr, 0),
     ioctl("DEREG_MR", Object::kMr, 1, kMemory, kTenant, Handler::kNone, specs::kDestroyMr),
     ioctl("ADVISE_MR", Object::kMr, 2, kMemory, kTenant, Handler::kNone, specs::kAdviseMr),
@@ -127,11 +127,12 @@ constexpr Verb kVerbs[] = {
     write("QUERY_PORT", WriteCommand::kQueryPort, kAddress, kAgent, Handler::kQueryPort, 16, 40),
     write("ALLOC_PD", WriteCommand::kAllocPd, kNeutral, kTenant, Handler::kNone, 8, 4),
     write("DEALLOC_PD", WriteCommand::kDeallocPd, kNeutral, kTenant, Handler::kNone, 4, 0),
-    // UD is not offered yet. libibverbs passes the errno to ibv_create_ah().
-    refused("CREATE_AH", WriteCommand::kCreateAh),
+    // Some libraries of hardware NICs write the address vector themselves and ask the kernel for the
+    // MAC alone: what the agent renames there would not reach the NIC (see its handler).
+    write("CREATE_AH", WriteCommand::kCreateAh, kAddress, kAgent, Handler::kCreateAh, 56, 4),
     refused("MODIFY_AH", WriteCommand::kModifyAh),
     refused("QUERY_AH", WriteCommand::kQueryAh),
-    write("DESTROY_AH", WriteCommand::kDestroyAh, kNeutral, kTenant, Handler::kNone, 4, 0),
+    write("DESTROY_AH", WriteCommand::kDestroyAh, kNeutral, kAgent, Handler::kDestroyAh, 4, 0),
     write("REG_MR", WriteCommand::kRegMr, kMemory, kTenant, Handler::kRegMr, 40, 12),
     refused("REG_SMR", WriteCommand::kRegSmr),
     write("REREG_MR", WriteCommand::kReregMr, kMemory, kTenant, Handler::kReregMr, 48, 8),

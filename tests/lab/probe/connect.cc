@@ -29,7 +29,9 @@ struct Objects {
   ibv_pd* pd = nullptr;
   ibv_cq* cq = nullptr;
   ibv_qp* qp = nullptr;
+  ibv_ah* ah = nullptr;
   ~Objects() {
+    if (ah != nullptr) ibv_destroy_ah(ah);
     if (qp != nullptr) ibv_destroy_qp(qp);
     if (cq != nullptr) ibv_destroy_cq(cq);
     if (pd != nullptr) ibv_dealloc_pd(pd);
@@ -59,8 +61,31 @@ int to_init(ibv_qp* qp) {
   ibv_qp_attr attr{};
   attr.qp_state = IBV_QPS_INIT;
   attr.port_num = kPort;
-  return ibv_modify_qp(qp, &attr,
-                       IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
+  const int keys = qp->qp_type == IBV_QPT_UD ? IBV_QP_QKEY : IBV_QP_ACCESS_FLAGS;
+  return ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | keys);
+}
+
+ibv_ah_attr address_of(const ibv_gid& peer, int gid_index) {
+  ibv_ah_attr out{};
+  out.is_global = 1;
+  out.grh.dgid = peer;
+  out.grh.sgid_index = static_cast<std::uint8_t>(gid_index);
+  out.grh.hop_limit = 1;
+  out.port_num = kPort;
+  return out;
+}
+
+// UD: ready to receive, and an address handle of the peer.
+bool address(Steps& steps, Objects& objects, const ibv_gid& peer, int gid_index) {
+  ibv_qp_attr attr{};
+  attr.qp_state = IBV_QPS_RTR;
+  int err = ibv_modify_qp(objects.qp, &attr, IBV_QP_STATE);
+  steps["RTR"] = errno_name(err);
+  if (err != 0) return false;
+  ibv_ah_attr to = address_of(peer, gid_index);
+  objects.ah = ibv_create_ah(objects.pd, &to);
+  steps["CREATE_AH"] = errno_name(objects.ah != nullptr ? 0 : errno);
+  return objects.ah != nullptr;
 }
 
 int to_rtr(ibv_qp* qp, const ibv_gid& peer, std::uint32_t qpn, int gid_index) {
@@ -70,11 +95,7 @@ int to_rtr(ibv_qp* qp, const ibv_gid& peer, std::uint32_t qpn, int gid_index) {
   attr.dest_qp_num = qpn;
   attr.max_dest_rd_atomic = 1;
   attr.min_rnr_timer = 12;
-  attr.ah_attr.is_global = 1;
-  attr.ah_attr.grh.dgid = peer;
-  attr.ah_attr.grh.sgid_index = static_cast<std::uint8_t>(gid_index);
-  attr.ah_attr.grh.hop_limit = 1;
-  attr.ah_attr.port_num = kPort;
+  attr.ah_attr = address_of(peer, gid_index);
   int mask = IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN;
   if (qp->qp_type == IBV_QPT_RC) mask |= IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
   return ibv_modify_qp(qp, &attr, mask);
@@ -116,11 +137,15 @@ bool one_connection(Steps& steps, ibv_context* context, const ConnectOptions& op
     }
     std::memcpy(peer.raw, gid->raw.data(), gid->raw.size());
   }
-  std::uint32_t qpn = options.peer_qpn != 0 ? options.peer_qpn : objects.qp->qp_num;
-  err = to_rtr(objects.qp, peer, qpn, options.gid_index);
-  steps["RTR"] = errno_name(err);
-  if (err != 0) return false;
-  query(steps, objects.qp);
+  if (objects.qp->qp_type == IBV_QPT_UD) {
+    if (!address(steps, objects, peer, options.gid_index)) return false;
+  } else {
+    std::uint32_t qpn = options.peer_qpn != 0 ? options.peer_qpn : objects.qp->qp_num;
+    err = to_rtr(objects.qp, peer, qpn, options.gid_index);
+    steps["RTR"] = errno_name(err);
+    if (err != 0) return false;
+    query(steps, objects.qp);
+  }
   if (options.hold_seconds > 0) {
     std::printf("%s\n", steps.dump().c_str());
     std::fflush(stdout);

@@ -160,14 +160,13 @@ class RandomRun {
   }
 
   Remote random_remote() {
-    static const char* const kRanges[] = {"10.0.0.0/24", "10.0.0.0/8", "0.0.0.0/0",
-                                          "10.0.0.1/32", "fd00::/64",  "::/0",
-                                          "fd00::2/128", "10.0.0.2/31"};
+    static const char* const ranges[] = {"10.0.0.0/24", "10.0.0.0/8", "0.0.0.0/0",   "10.0.0.1/32",
+                                         "fd00::/64",   "::/0",       "fd00::2/128", "10.0.0.2/31"};
     switch (dice(4)) {
       case 0:
         return any();
       case 1:
-        return cidr(kRanges[dice(8)]);
+        return cidr(ranges[dice(8)]);
       default:
         return sg(1 + dice(kGroups));
     }

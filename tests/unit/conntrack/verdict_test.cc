@@ -217,6 +217,7 @@ TEST(Verdict, AllThatMatchForPeople) {
   const std::vector<SecurityGroupUid> groups{SecurityGroupUid{1}};
   auto found = program->all_matching(Direction::kIngress, Transport::kRc, groups, ip("10.0.0.1"));
   std::vector<std::string> ids;
+  ids.reserve(found.size());
   for (auto index : found)
     ids.push_back(program->group().rules[index].id);
   EXPECT_EQ(ids, (std::vector<std::string>{"high", "s", "low"}));

@@ -194,6 +194,92 @@ TEST_F(HubTest, AnotherStoreOrAFutureRevisionMeansASnapshot) {
   }
 }
 
+// What comes of a question, for the tests below.
+struct Heard {
+  std::vector<v1::Answer> answers;
+  Hub::AnswerDone listener() {
+    return [this](v1::Answer answer) { answers.push_back(std::move(answer)); };
+  }
+};
+
+TEST_F(HubTest, AQuestionIsAnsweredByTheAgentItWasFor) {
+  two_hosts();
+  AgentModel agents[2];
+  Stream streams[2] = {connect(HostUid{1}, fresh()), connect(HostUid{2}, fresh())};
+  for (int i = 0; i < 2; ++i)
+    drain(streams[i], agents[i]);
+  Heard heard;
+  hub_.ask(HostUid{1}, {}, 2000ms, heard.listener());
+  auto asked = take(streams[0]);
+  ASSERT_TRUE(asked && asked->has_query());
+  EXPECT_FALSE(take(streams[1]));
+  v1::SyncRequest reply;
+  reply.mutable_answer()->set_query_id(asked->query().id());
+  reply.mutable_answer()->set_held_revision(4);
+  hub_.message(streams[1].id, reply);  // not the one that was asked
+  EXPECT_TRUE(heard.answers.empty());
+  reply.mutable_answer()->set_query_id(asked->query().id() + 1);
+  hub_.message(streams[0].id, reply);  // no such question
+  EXPECT_TRUE(heard.answers.empty());
+  reply.mutable_answer()->set_query_id(asked->query().id());
+  hub_.message(streams[0].id, reply);
+  hub_.message(streams[0].id, reply);  // twice
+  ASSERT_EQ(heard.answers.size(), 1U);
+  EXPECT_EQ(heard.answers[0].error(), "");
+  EXPECT_EQ(heard.answers[0].held_revision(), 4U);
+}
+
+TEST_F(HubTest, AQuestionThatNobodyAnswersEnds) {
+  two_hosts();
+  Heard heard;
+  hub_.ask(HostUid{1}, {}, 2000ms, heard.listener());
+  ASSERT_EQ(heard.answers.size(), 1U);
+  EXPECT_EQ(heard.answers[0].error(), "its agent is not connected");
+
+  AgentModel agent;
+  auto stream = connect(HostUid{1}, fresh());
+  drain(stream, agent);
+  hub_.ask(HostUid{1}, {}, 2000ms, heard.listener());
+  auto asked = take(stream);
+  clock_.advance(1900ms);
+  hub_.tick();
+  EXPECT_EQ(heard.answers.size(), 1U);
+  clock_.advance(200ms);
+  hub_.tick();
+  ASSERT_EQ(heard.answers.size(), 2U);
+  EXPECT_EQ(heard.answers[1].error(), "no answer in time");
+  v1::SyncRequest late;
+  late.mutable_answer()->set_query_id(asked->query().id());
+  hub_.message(stream.id, late);
+  EXPECT_EQ(heard.answers.size(), 2U);
+
+  hub_.ask(HostUid{1}, {}, 2000ms, heard.listener());
+  hub_.detach(stream.id);
+  ASSERT_EQ(heard.answers.size(), 3U);
+  EXPECT_NE(heard.answers[2].error(), "");
+}
+
+TEST_F(HubTest, QuestionsDoNotPileUpBehindASlowAgent) {
+  two_hosts();
+  AgentModel agent;
+  auto stream = connect(HostUid{1}, fresh());
+  drain(stream, agent);
+  Heard heard;
+  int asked = 0;
+  while (heard.answers.empty() && asked < 100) {
+    hub_.ask(HostUid{1}, {}, 2000ms, heard.listener());
+    ++asked;
+  }
+  EXPECT_EQ(asked, 34);  // one is being written, 32 wait
+  EXPECT_EQ(heard.answers.back().error(), "its agent is busy with others");
+  // State goes on between them.
+  hub_.commit(touch_vpc());
+  bool batch = false;
+  while (auto message = take(stream))
+    batch = batch || message->has_batch();
+  EXPECT_TRUE(batch);
+}
+
 TEST_F(HubTest, ASecondStreamOfAHostEndsTheFirst) {
   two_hosts();
   auto first = connect(HostUid{1}, fresh());

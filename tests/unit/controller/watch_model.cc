@@ -25,6 +25,8 @@ Commit RandomCloud::all() const {
     commit.hosts.push_back({nullptr, host});
   for (const auto& [uid, endpoint] : endpoints_)
     commit.endpoints.push_back({nullptr, endpoint});
+  for (const auto& [uid, group] : groups_)
+    commit.groups.push_back({nullptr, group});
   return commit;
 }
 
@@ -38,15 +40,16 @@ Commit RandomCloud::change() {
 }
 
 void RandomCloud::step(Commit& commit) {
-  unsigned dice = random(10);
+  unsigned dice = random(12);
   if (vpcs_.empty() || dice == 0) return step_vpc(commit);
   if (dice == 1) return step_host(commit);
+  if (dice < 4) return step_group(commit);
   step_endpoint(commit);
 }
 
 void RandomCloud::step_vpc(Commit& commit) {
   // One object once in a commit, as transactions have it nearly always.
-  if (!commit.vpcs.empty() || !commit.endpoints.empty()) return;
+  if (!commit.vpcs.empty() || !commit.endpoints.empty() || !commit.groups.empty()) return;
   if (vpcs_.size() < max_vpcs_) {
     Vpc vpc;
     vpc.uid = VpcUid{next_uid_++};
@@ -62,6 +65,15 @@ void RandomCloud::step_vpc(Commit& commit) {
   bool used = std::any_of(endpoints_.begin(), endpoints_.end(),
                           [&](const auto& e) { return e.second->vpc == before->uid; });
   if (!used) {
+    // Its groups go with it.
+    for (auto group = groups_.begin(); group != groups_.end();) {
+      if (group->second->vpc != before->uid) {
+        ++group;
+        continue;
+      }
+      commit.groups.push_back({group->second, nullptr});
+      group = groups_.erase(group);
+    }
     vpcs_.erase(it);
     commit.vpcs.push_back({before, nullptr});
     return;
@@ -117,6 +129,40 @@ void RandomCloud::step_host(Commit& commit) {
   commit.hosts.push_back({before, it->second});
 }
 
+void RandomCloud::step_group(Commit& commit) {
+  if (!commit.vpcs.empty()) return;
+  if (groups_.size() < max_groups_ && random(2) == 0) {
+    auto vpc = vpcs_.begin();
+    std::advance(vpc, random(static_cast<unsigned>(vpcs_.size())));
+    SecurityGroup group;
+    group.uid = SecurityGroupUid{next_uid_++};
+    group.vpc = vpc->first;
+    group.vpc_id = vpc->second->id;
+    group.id = fmt::format("g{}", group.uid.value);
+    group.revision = revision_;
+    groups_[group.uid] = std::make_shared<const SecurityGroup>(group);
+    commit.groups.push_back({nullptr, groups_[group.uid]});
+    return;
+  }
+  if (groups_.empty()) return;
+  auto it = groups_.begin();
+  std::advance(it, random(static_cast<unsigned>(groups_.size())));
+  auto before = it->second;
+  if (before->revision == revision_) return;
+  if (random(3) == 0) {
+    groups_.erase(it);
+    commit.groups.push_back({before, nullptr});
+    return;
+  }
+  SecurityGroup group = *before;
+  group.revision = revision_;
+  SecurityGroupRule rule;
+  rule.rule.id = fmt::format("r{}", revision_.value);
+  group.rules.push_back(rule);
+  it->second = std::make_shared<const SecurityGroup>(group);
+  commit.groups.push_back({before, it->second});
+}
+
 Held scope_of(const World& world, HostUid host) {
   Held held;
   for (const auto& [vpc, count] : world.vpcs_of(host)) {
@@ -126,6 +172,8 @@ Held scope_of(const World& world, HostUid host) {
       held.endpoints[uid.value] = endpoint->revision.value;
       held.hosts[endpoint->host.value] = world.host(endpoint->host)->revision.value;
     }
+    for (auto uid : world.groups_of(VpcUid{vpc}))
+      held.groups[uid.value] = world.group(uid)->revision.value;
   }
   return held;
 }
@@ -139,7 +187,10 @@ void AgentModel::take(const v1::Batch& part) {
     for (auto uid : p.removed_vpc_uids()) {
       next.vpcs.erase(uid);
       std::erase_if(next.endpoints, [&](const auto& e) { return vpc_of_[e.first] == uid; });
+      std::erase_if(next.groups, [&](const auto& g) { return vpc_of_[g.first] == uid; });
     }
+    for (auto uid : p.removed_security_group_uids())
+      next.groups.erase(uid);
     for (auto uid : p.removed_endpoint_uids())
       next.endpoints.erase(uid);
     for (auto uid : p.removed_host_uids())
@@ -153,6 +204,10 @@ void AgentModel::take(const v1::Batch& part) {
     for (const auto& endpoint : p.endpoints()) {
       next.endpoints[endpoint.uid()] = endpoint.revision();
       vpc_of_[endpoint.uid()] = endpoint.vpc_uid();
+    }
+    for (const auto& group : p.security_groups()) {
+      next.groups[group.uid()] = group.revision();
+      vpc_of_[group.uid()] = group.vpc_uid();
     }
   }
   held_ = std::move(next);

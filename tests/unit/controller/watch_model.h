@@ -18,8 +18,12 @@ namespace qmasq::controller::testing {
 class RandomCloud {
  public:
   explicit RandomCloud(unsigned seed, unsigned vpcs = 3, unsigned hosts = 4,
-                       unsigned endpoints = 10)
-      : random_(seed), max_vpcs_(vpcs), max_hosts_(hosts), max_endpoints_(endpoints) {
+                       unsigned endpoints = 10, unsigned groups = 6)
+      : random_(seed),
+        max_vpcs_(vpcs),
+        max_hosts_(hosts),
+        max_endpoints_(endpoints),
+        max_groups_(groups) {
     for (unsigned i = 0; i < hosts; ++i)
       add_host();
   }
@@ -42,19 +46,21 @@ class RandomCloud {
   void step_vpc(Commit& commit);
   void step_endpoint(Commit& commit);
   void step_host(Commit& commit);
+  void step_group(Commit& commit);
 
   std::mt19937 random_;
-  unsigned max_vpcs_, max_hosts_, max_endpoints_;
+  unsigned max_vpcs_, max_hosts_, max_endpoints_, max_groups_;
   std::uint64_t next_uid_ = 1;
   Revision revision_;
   std::map<VpcUid, VpcPtr> vpcs_;
   std::map<EndpointUid, EndpointPtr> endpoints_;
   std::map<HostUid, HostPtr> hosts_;
+  std::map<SecurityGroupUid, SecurityGroupPtr> groups_;
 };
 
 // What a host holds: uid -> revision of the value. Comparable, printable by gtest.
 struct Held {
-  std::map<std::uint64_t, std::uint64_t> vpcs, endpoints, hosts;
+  std::map<std::uint64_t, std::uint64_t> vpcs, endpoints, hosts, groups;
   bool operator==(const Held&) const = default;
 };
 
@@ -77,7 +83,7 @@ class AgentModel {
  private:
   std::vector<v1::Batch> parts_;
   Held held_;
-  std::map<std::uint64_t, std::uint64_t> vpc_of_;  // endpoint -> VPC
+  std::map<std::uint64_t, std::uint64_t> vpc_of_;  // endpoint or group -> VPC
   Revision revision_;
 };
 

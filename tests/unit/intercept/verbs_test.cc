@@ -94,7 +94,7 @@ TEST_F(Verbs, TellsHandleNumberAndSizesOfANewQp) {
 }
 
 TEST_F(Verbs, OffersNoOtherTypesOfQp) {
-  for (QpType type : {QpType::kUd, QpType::kRawPacket, QpType::kDriver, static_cast<QpType>(1)}) {
+  for (QpType type : {QpType::kRawPacket, QpType::kDriver, static_cast<QpType>(1)}) {
     EXPECT_EQ(verb(Bench::create_qp_call(type)), failed(EOPNOTSUPP));
   }
   EXPECT_EQ(bench_.kernel.nic.queue_pairs(), 0U);

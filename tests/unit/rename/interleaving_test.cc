@@ -82,7 +82,7 @@ class InterleavingTest : public RenameFixture {
       sync.emplace_back([this, &waiting, &qp, &locked] {
         if (locked) return false;  // waits for the verb
         for (const auto& effect : waiting)
-          renamer_.enforce(effect, std::ref(qp));
+          renamer_.enforce(effect, {std::ref(qp), {}});
         waiting.clear();
         return true;
       });

@@ -109,12 +109,13 @@ TEST_F(PolicyTest, FewerOperationsNarrowAQpThatStandsOrCutIt) {
   ASSERT_EQ(effects_.size(), 2U);
   std::vector<uverbs::ModifyQp> commands;
   for (const auto& effect : effects_) {
-    renamer_.enforce(effect, [&](const uverbs::ModifyQp& command) {
+    auto modify_qp = [&](const uverbs::ModifyQp& command) {
       commands.push_back(command);
       const bool narrows = command.attr_mask == qp_mask::kAccessFlags;
       // The NIC takes it of one QP and not of the other.
       return narrows && command.qp_handle == 8 ? EINVAL : 0;
-    });
+    };
+    renamer_.enforce(effect, {modify_qp, {}});
   }
   ASSERT_EQ(commands.size(), 3U);
   EXPECT_EQ(connections_.find({blue_a_.id, 7})->state, QpState::kRtr);
@@ -136,7 +137,7 @@ TEST_F(PolicyTest, ACutQpIsRefusedOnItsWayBack) {
     states.push_back(command.state);
     return 0;
   };
-  renamer_.enforce(effects_[0], kernel);
+  renamer_.enforce(effects_[0], {kernel, {}});
   EXPECT_EQ(states, std::vector<QpState>{QpState::kErr});
   const Event event = last_event();
   EXPECT_EQ(event.type, EventType::kCut);
@@ -147,7 +148,7 @@ TEST_F(PolicyTest, ACutQpIsRefusedOnItsWayBack) {
   EXPECT_EQ(modify(blue_a_, to_state(7, QpState::kInit)), 0);
   EXPECT_EQ(modify(blue_a_, rtr(7, "10.0.0.2")), EACCES);
   // Once more: it has nothing to do with that connection any more.
-  renamer_.enforce(effects_[0], kernel);
+  renamer_.enforce(effects_[0], {kernel, {}});
   EXPECT_EQ(states.size(), 1U);
 }
 

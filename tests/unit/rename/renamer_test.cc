@@ -207,7 +207,7 @@ TEST_F(RenamerTest, OnlyConnectedTypesMayBeCreated) {
   EXPECT_TRUE(renamer_.check_create_qp(blue_a_, QpType::kRc));
   EXPECT_TRUE(renamer_.check_create_qp(blue_a_, QpType::kUc));
   EXPECT_TRUE(events().empty());
-  for (QpType type : {QpType::kUd, QpType::kRawPacket, QpType::kXrcIni, QpType::kXrcTgt,
+  for (QpType type : {QpType::kRawPacket, QpType::kXrcIni, QpType::kXrcTgt,
                       QpType::kDriver, QpType{0}, QpType{1}, QpType{5}, QpType{12345}}) {
     auto verdict = renamer_.check_create_qp(blue_a_, type);
     ASSERT_FALSE(verdict);
@@ -219,7 +219,7 @@ TEST_F(RenamerTest, OnlyConnectedTypesMayBeCreated) {
               RenameOptions{true});
   EXPECT_TRUE(xrc.check_create_qp(blue_a_, QpType::kXrcIni));
   EXPECT_TRUE(xrc.check_create_qp(blue_a_, QpType::kXrcTgt));
-  EXPECT_FALSE(xrc.check_create_qp(blue_a_, QpType::kUd));
+  EXPECT_FALSE(xrc.check_create_qp(blue_a_, QpType::kRawPacket));
 }
 
 TEST_F(RenamerTest, ALifeIsRecordedAndTold) {

@@ -123,7 +123,7 @@ TEST(CallBuilderTest, OnlyTheTenantCanMakeItsDescriptors) {
 }
 
 TEST(CallBuilderTest, PassesOnTheErrorsOfTheCheck) {
-  EXPECT_EQ(build(Wire::command(5)).error(), EOPNOTSUPP);
+  EXPECT_EQ(build(Wire::command(30)).error(), EOPNOTSUPP);
   EXPECT_EQ(build(Wire::command(26).attr(0, 10, 0x1000)).error(), ENOSPC);
   EXPECT_EQ(build(Wire(0, 6)).error(), EINVAL);
   EXPECT_EQ(build(Wire::command(26).attr(0, 112, 0x1000).attr(9, 0, 0)).error(), EPROTONOSUPPORT);

@@ -197,7 +197,10 @@ TEST(VerbTableTest, ClassesOfTheDesign) {
   expect(write_verb(17), kNeutral, kTenant, Handler::kNone);  // makes a descriptor
   expect(write_verb(23), kNeutral, kTenant, Handler::kNone);  // rxe arms its CQs so
   expect(write_verb(37), kNeutral, kAgent, Handler::kOpenXrcd);
-  for (const std::uint32_t cmd : {5, 28, 29, 30, 31, 36, 40}) {
+  expect(write_verb(5), kAddress, kAgent, Handler::kCreateAh);
+  expect(write_verb(8), kNeutral, kAgent, Handler::kDestroyAh);
+  expect(verb_of(Wire(6, 0)), kNeutral, kAgent, Handler::kDestroyAh);
+  for (const std::uint32_t cmd : {28, 29, 30, 31, 36, 40}) {
     expect(write_verb(cmd), kRefused, kNowhere, Handler::kNone);
   }
 }
@@ -216,6 +219,7 @@ TEST(VerbTableTest, CoreSizesAreThoseOfTheStructures) {
       {write_verb(2), sizeof(ib_uverbs_query_port), sizeof(ib_uverbs_query_port_resp)},
       {write_verb(3), sizeof(ib_uverbs_alloc_pd), sizeof(ib_uverbs_alloc_pd_resp)},
       {write_verb(4), sizeof(ib_uverbs_dealloc_pd), 0},
+      {write_verb(5), sizeof(ib_uverbs_create_ah), sizeof(ib_uverbs_create_ah_resp)},
       {write_verb(8), sizeof(ib_uverbs_destroy_ah), 0},
       {write_verb(9), sizeof(ib_uverbs_reg_mr), sizeof(ib_uverbs_reg_mr_resp)},
       {write_verb(11), sizeof(ib_uverbs_rereg_mr), sizeof(ib_uverbs_rereg_mr_resp)},
@@ -282,7 +286,7 @@ TEST(CheckAttrsTest, WhatLibibverbsSendsPasses) {
 }
 
 TEST(CheckAttrsTest, RefusedVerbsGiveTheirRefusal) {
-  EXPECT_EQ(check(Wire::command(5)), EOPNOTSUPP);
+  EXPECT_EQ(check(Wire::command(30)), EOPNOTSUPP);
   EXPECT_EQ(check(Wire(99, 3).attr(7, 7, 7)), EOPNOTSUPP);
 }
 
