@@ -70,7 +70,8 @@ Outcome<int> list(const Shell& shell, const Arguments& args) {
 }  // namespace
 
 void add_conn_commands(CLI::App& root, Shell& shell) {
-  CLI::App& group = *root.add_subcommand("conn", "Connections: queue pairs of this host");
+  CLI::App& group =
+      *root.add_subcommand("conn", "Connections: queue pairs and UD destinations of this host");
   group.require_subcommand(1);
   auto args = std::make_shared<Arguments>();
   CLI::App& command = add_command(

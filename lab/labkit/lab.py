@@ -217,6 +217,10 @@ class Lab:
         script = f'p=$(cat /run/lab-{name}.pid) && kill -0 "$p" 2>/dev/null'
         return self.exec(host, ["bash", "-c", script]).code == 0
 
+    def signal_daemon(self, host, name, number):
+        """Signals a daemon and does not wait."""
+        self.check(host, ["bash", "-c", f'kill -{int(number)} "$(cat /run/lab-{name}.pid)"'])
+
     def stop_daemon(self, host, name, number=signal.SIGTERM, timeout=10):
         """Signals a daemon and waits until it is gone."""
         script = (

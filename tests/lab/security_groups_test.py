@@ -3,20 +3,15 @@
 
 import datetime
 import re
+import signal
 import time
 
 import labtest
-from labkit.tenants import PROGRAMS, Program
+from policytest import EXIT_DENIED, PolicyTest, perftest
 
-WRITE_BW = PROGRAMS[3]
-EXIT_DENIED = 5  # of `qmasq trace`
-
-
-def perftest(name, *more, size=4096):
-    """A perftest program over the virtual GID of that index."""
-    return Program(name, [name, "-d", "rxe0", "-F", "-s", str(size), *more], 18515,
-                   rf"^ *{size} +\d+ +[\d.]+")
-
+READ_BW = perftest("ib_read_bw", "-x", "1", "-n", "200")
+SHORT_WRITE_BW = perftest("ib_write_bw", "-x", "1", "-n", "200")
+WRITE_BW_V6 = perftest("ib_write_bw", "-x", "2", "-n", "200")
 
 # Runs a command and puts the time before each line of its output.
 WITH_TIMES = """
@@ -32,57 +27,8 @@ def seconds(time_text):
     return moment.timestamp() + float("0." + (fraction or "0"))
 
 
-READ_BW = perftest("ib_read_bw", "-x", "1", "-n", "200")
-SHORT_WRITE_BW = perftest("ib_write_bw", "-x", "1", "-n", "200")
-WRITE_BW_V6 = perftest("ib_write_bw", "-x", "2", "-n", "200")
-
-
-class SecurityGroups(labtest.LabTest):
-    """Endpoints blue/a (10.0.0.1) and blue/b (10.0.0.2), and what rules make of them."""
-
-    vpcs = ()
-
-    def setUp(self):
-        self.tenants.remove_all()
-        self.tenants.must("vpc", "create", "blue", "--range", "10.0.0.0/24", "--range", "fd00::/64")
-        for endpoint, host, four, six in (("blue/a", "hostA", "10.0.0.1", "fd00::1"),
-                                          ("blue/b", "hostB", "10.0.0.2", "fd00::2")):
-            self.tenants.create_endpoint(endpoint, host, four, six)
-
-    def admin(self, *words):
-        """A change that all hosts have when this returns."""
-        return self.tenants.must(*words, "--wait")
-
-    def trace(self, *words):
-        """Verdict of `qmasq trace --live` from b to a: True if allowed. The agents must say the same."""
-        result = self.tenants.qmasq("trace", "--from", "blue/b", "--to", "blue/a", "--live", *words)
-        self.assertIn(result.code, (0, EXIT_DENIED), result.err)
-        lives = re.findall(r"^Live +(\S+): (allowed|refused) at revision \d+(.*)", result.out, re.MULTILINE)
-        self.assertEqual(len(lives), 2, result.out)
-        for _, _, disagreement in lives:
-            self.assertEqual(disagreement, "", result.out)
-        return result.code == 0
-
-    def run_pair(self, program):
-        """The program with its server in blue/a and its client in blue/b."""
-        return self.tenants.run_pair(program, ["blue"])[0]
-
-    def assert_runs(self, program):
-        """It runs, and trace said so."""
-        self.assertTrue(self.trace())
-        outcome = self.run_pair(program)
-        self.assertTrue(outcome.passed, outcome.proof)
-
-    def assert_refused(self, *reasons):
-        """Connecting from either side gives EACCES with an event that tells why, as trace says."""
-        self.assertFalse(self.trace())
-        for endpoint, host, peer in (("blue/b", "hostB", "10.0.0.1"), ("blue/a", "hostA", "10.0.0.2")):
-            answer = self.probe(endpoint, "connect", "--gid", peer, "--qpn", "17")
-            self.assertEqual(answer["RTR"], "EACCES", answer)
-            event = self.refusals(host, endpoint)[-1]
-            self.assertEqual(event["errnoName"], "EACCES")
-            for reason in reasons:
-                self.assertIn(reason, event["reason"])
+class SecurityGroups(PolicyTest):
+    """Connections: RC."""
 
     def test_default_group_admits_its_members_and_nobody_else(self):
         self.assert_runs(SHORT_WRITE_BW)
@@ -124,7 +70,7 @@ class SecurityGroups(labtest.LabTest):
             time.sleep(2)
             self.assertTrue(client.running())
             before = self.tenants.qmasq("sg", "rule", "remove", "blue/web", "open", "--validate-only")
-            self.assertIn("Would cut 2 queue pairs", before.out)
+            self.assertIn("Would cut 2 connections", before.out)
             self.assertTrue(self.connected("hostA"))
             ahead = self.clock_ahead("hostB")
             self.tenants.must("sg", "rule", "remove", "blue/web", "open")
@@ -168,6 +114,49 @@ class SecurityGroups(labtest.LabTest):
         print(write.proof)
         # rxe answers a write that the queue pair does not permit with "remote invalid request" (9).
         self.assertRegex(write.proof + str(write.client), r"Failed status 9")
+
+    def test_a_program_that_does_not_obey_gets_nothing_by_it(self):
+        self.admin("sg", "create", "blue/store")
+        self.admin("sg", "rule", "add", "blue/store", "--in", "--from", "sg:default", "--ops", "send,read",
+                   "--id", "reading")
+        self.admin("sg", "rule", "add", "blue/store", "--out", "--to", "any", "--deny")
+        self.admin("endpoint", "update", "blue/a", "--group", "store")
+        held = self.tenants.spawn("blue/a", [labtest.PROBE, "connect", "--gid", "10.0.0.2", "--qpn", "17",
+                                             "--insist", "--hold", "60"])
+        try:
+            # Asks for all access flags after RTR, and has what the rules permit.
+            held.wait_for('"WIDEN":"0","remote_read":true,"remote_write":false')
+            self.admin("sg", "rule", "remove", "blue/store", "reading")
+            # Takes the queue pair that was cut through RESET and INIT to the same peer.
+            held.wait_for('"cut":true,"RESET":"0","INIT":"0","RTR":"EACCES"')
+        finally:
+            held.kill()
+
+    def test_an_agent_that_missed_changes_catches_up(self):
+        held = [self.tenants.spawn(endpoint, [labtest.PROBE, "connect", "--gid", peer, "--qpn", "17",
+                                              "--hold", "90"])
+                for endpoint, peer in (("blue/a", "10.0.0.2"), ("blue/b", "10.0.0.1"))]
+        try:
+            for each in held:
+                each.wait_for('"RTR":"0"')
+            self.lab.signal_daemon("hostB", "vbond", signal.SIGSTOP)
+            self.tenants.must("sg", "create", "blue/web")
+            self.tenants.must("endpoint", "update", "blue/a", "--group", "web")
+            self.tenants.must("sg", "rule", "add", "blue/web", "--in", "--from", "fd00::/64")
+            # Each host by itself: the one that hears it cuts its side.
+            self.eventually(lambda: self.tenants.events("hostA", "--type", "cut"), "cut on hostA", 10)
+            live = self.tenants.qmasq("trace", "--from", "blue/b", "--to", "blue/a", "--live")
+            self.assertEqual(live.code, EXIT_DENIED)
+            self.assertRegex(live.out, r"(?m)^Live +hostB: (no answer in time|its agent is not connected)")
+            self.lab.signal_daemon("hostB", "vbond", signal.SIGCONT)
+            self.eventually(lambda: self.tenants.events("hostB", "--type", "cut"), "cut on hostB", 30)
+            self.assertEqual([each["state"] for each in self.tenants.json("conn", "list", host="hostB")["connections"]],
+                             ["error"])
+            self.assertFalse(self.trace())
+        finally:
+            self.lab.signal_daemon("hostB", "vbond", signal.SIGCONT)
+            for each in held:
+                each.kill()
 
     def test_shadow_rule_counts_and_lets_pass(self):
         self.admin("sg", "rule", "add", "blue/default", "--in", "--from", "any", "--deny", "--priority",
@@ -217,99 +206,11 @@ class SecurityGroups(labtest.LabTest):
         self.assertEqual(result.code, 1)
         self.assertIn("goes with its VPC", result.err)
 
-    def test_datagrams_take_rules_that_name_them(self):
-        program = perftest("ib_send_bw", "-x", "1", "-c", "UD", "-n", "200", size=1024)
-        self.assertFalse(self.trace("--transport", "ud"))
-        refused = self.run_pair(program)
-        self.assertFalse(refused.passed)
-        self.assertIn("could ever admit ud", self.refusals("hostA", "blue/a")[-1]["reason"])
-        for rule in (("--in", "--from"), ("--out", "--to")):
-            words = self.tenants.qmasq("sg", "rule", "add", "blue/default", *rule, "sg:default", "--transport",
-                                       "ud", "--id", "ud" + rule[0][1:], "--wait")
-            self.assertEqual(words.code, 0, words.err)
-            self.assertIn("good will", words.err)
-        self.assertTrue(self.trace("--transport", "ud"))
-        outcome = self.run_pair(program)
-        self.assertTrue(outcome.passed, outcome.proof)
-        # Only to whom the rules name, and by virtual addresses.
-        for address, answer in (("10.0.0.2", "0"), ("10.0.0.77", "EHOSTUNREACH"),
-                                (self.underlay("hostB"), "EHOSTUNREACH")):
-            steps = self.probe("blue/a", "connect", "--gid", address, "--type", "ud")
-            self.assertEqual(steps["CREATE_AH"], answer, steps)
-        self.tenants.must("sg", "create", "blue/web")
-        self.admin("endpoint", "update", "blue/b", "--group", "web")
-        self.assertFalse(self.trace("--transport", "ud"))
-        self.assertEqual(self.probe("blue/a", "connect", "--gid", "10.0.0.2", "--type", "ud")["CREATE_AH"],
-                         "EACCES")
-
-    def test_removing_the_rules_ends_running_datagrams(self):
-        for rule in (("--in", "--from"), ("--out", "--to")):
-            self.admin("sg", "rule", "add", "blue/default", *rule, "any", "--transport", "ud", "--id",
-                       "ud" + rule[0][1:])
-        long = perftest("ib_send_bw", "-x", "1", "-c", "UD", "-b", "-D", "60", size=1024)
-        server = self.tenants.spawn("blue/a", long.argv)
-        client = None
-        try:
-            self.tenants.await_listening("blue/a", long.port)
-            client = self.tenants.spawn("blue/b", [*long.argv, "10.0.0.1"])
-
-            def address_handles(host):
-                listed = self.tenants.json("conn", "list", host=host).get("connections", [])
-                return [each for each in listed if each["transport"] == "ud" and each.get("peerEndpoint")]
-
-            self.eventually(lambda: address_handles("hostA") and address_handles("hostB"), "addressed")
-            self.assertIn("default/ud-", address_handles("hostA")[0]["rule"])
-            time.sleep(2)
-            self.assertTrue(client.running())
-            # The address goes; whoever sends to it has its queue pair ended by the NIC.
-            self.admin("sg", "rule", "remove", "blue/default", "ud-in")
-            for running in (client, server):
-                ended = running.wait(20)
-                self.assertNotEqual(ended.code, 0)
-                self.assertRegex(ended.out + ended.err, r"(?i)completion with error")
-            for host in ("hostA", "hostB"):
-                self.assertIn("was: ", self.tenants.events(host, "--type", "cut")[-1]["reason"])
-            self.assertFalse(self.trace("--transport", "ud"))
-        finally:
-            for running in (server, client):
-                if running is not None and running.running():
-                    running.kill()
-
-    def test_without_rules_for_datagrams_their_queue_pairs_end(self):
-        self.admin("sg", "rule", "add", "blue/default", "--in", "--from", "any", "--transport", "ud", "--id", "ud")
-        held = self.tenants.spawn("blue/a", [labtest.PROBE, "connect", "--gid", "10.0.0.2", "--type", "ud",
-                                             "--qpn", "17", "--hold", "60"])
-        try:
-            # Its own rules admit nobody to send to; it may receive.
-            held.wait_for('"CREATE_AH":"EACCES"')
-        finally:
-            held.kill()
-        self.admin("sg", "rule", "add", "blue/default", "--out", "--to", "any", "--transport", "ud", "--id", "out")
-        held = self.tenants.spawn("blue/a", [labtest.PROBE, "connect", "--gid", "10.0.0.2", "--type", "ud",
-                                             "--hold", "60"])
-        try:
-            held.wait_for('"CREATE_AH":"0"')
-            self.admin("sg", "rule", "remove", "blue/default", "ud")
-            self.admin("sg", "rule", "remove", "blue/default", "out")
-
-            def last_cut():
-                return self.tenants.events("hostA", "--type", "cut")[-1]["reason"]
-
-            self.eventually(lambda: "admits ud any more" in last_cut(), "cut", 5)
-            states = [each["state"] for each in self.tenants.json("conn", "list")["connections"]]
-            self.assertEqual(states, ["error"])
-        finally:
-            held.kill()
-
     # What a host tells
-
-    def underlay(self, host):
-        """Its address outside of every VPC."""
-        nics = self.tenants.json("host", "get", host)["nics"]
-        return nics[0]["primaryGid"]
 
     def clock_ahead(self, host):
         """Seconds by which its clock is ahead of hostA's, as far as reading them in turn can tell."""
+
         def read():
             first, other, last = (float(self.lab.check(each, ["date", "+%s.%N"]))
                                   for each in ("hostA", host, "hostA"))

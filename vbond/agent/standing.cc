@@ -114,7 +114,7 @@ v1::Connection to_proto(const Connection& connection) {
   out.set_endpoint(connection.endpoint_name);
   out.set_nic(connection.nic);
   out.set_transport(transport_name(connection.type));
-  out.set_state(state_name(connection.state));
+  out.set_state(is_address_handle(connection.key) ? "address" : state_name(connection.state));
   out.set_qpn(connection.qpn.value);
   out.set_pid(connection.pid);
   out.set_command(connection.command);

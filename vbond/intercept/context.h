@@ -47,7 +47,7 @@ struct Context {
   bool closed = false;  // guarded by mutex; executes nothing any more
   // The QPs known to exist, guarded by mutex.
   std::unordered_map<std::uint32_t, uverbs::QpType> queue_pairs;
-  AddressHandles address_handles;  // guarded by mutex; of software NICs
+  AddressHandles address_handles;                // guarded by mutex; of software NICs
   std::atomic<std::size_t> queue_pair_count{0};  // its size, for those who must not wait for a verb
   // Hardware NICs: types of the QPs whose creation was let run and whose handles are not known
   // yet. Guarded by mutex. What this proves and what not: executor.h.

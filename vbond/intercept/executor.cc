@@ -141,9 +141,9 @@ class Execution {
         if (err == 0) after_query();
         break;
       case Handler::kCreateAh:
-        renamer_.after_create_ah(context_.info, ah_plan_,
-                                 err == 0 ? uverbs::ErrnoOr<std::uint32_t>(handle_)
-                                          : tl::unexpected(err));
+        renamer_.after_create_ah(
+            context_.info, ah_plan_,
+            err == 0 ? uverbs::ErrnoOr<std::uint32_t>(handle_) : tl::unexpected(err));
         break;
       case Handler::kDestroyAh:
         if (err == 0) forget_ah();
@@ -239,9 +239,10 @@ class Execution {
 
   Judged before_create_ah() {
     if (!context_.software) {
-      return refused(trap_.refuse(verb_.name, EOPNOTSUPP,
-                                  "the library of " + context_.info.nic +
-                                      " writes the address itself: nothing to rename")
+      return refused(trap_
+                         .refuse(verb_.name, EOPNOTSUPP,
+                                 "the library of " + context_.info.nic +
+                                     " writes the address itself: nothing to rename")
                          .err);
     }
     auto core_in = builder_.in(uverbs::attr::kCoreIn);

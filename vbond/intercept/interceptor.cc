@@ -39,14 +39,13 @@ constexpr int kMostHangUps = 32;
 
 // REQUIRES of their use: context.mutex held, not closed.
 Hands hands_on(Context& context) {
-  return {[&context](const uverbs::ModifyQp& command) {
-            return modify_queue_pair(context, command);
-          },
-          [&context](std::uint32_t handle) {
-            const int err = destroy_address_handle(context, handle);
-            if (err == 0) context.address_handles.cut(handle);
-            return err;
-          }};
+  return {
+      [&context](const uverbs::ModifyQp& command) { return modify_queue_pair(context, command); },
+      [&context](std::uint32_t handle) {
+        const int err = destroy_address_handle(context, handle);
+        if (err == 0) context.address_handles.cut(handle);
+        return err;
+      }};
 }
 
 }  // namespace

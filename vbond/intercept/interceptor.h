@@ -82,8 +82,8 @@ class Interceptor {
   void detach_endpoint(EndpointUid endpoint);
 
   // What a change of the state made of connections: carried out one by one, each behind the verb of
-  // its context that is on its way. Then the end of those UD QPs that the rules leave nobody to talk
-  // to.
+  // its context that is on its way. Then the end of those UD QPs that the rules leave nobody to
+  // talk to.
   void enforce(std::span<const conntrack::Effect> effects);
 
   [[nodiscard]] InterceptStats stats() const;

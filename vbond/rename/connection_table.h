@@ -66,7 +66,7 @@ struct Connection {
   Qpn qpn;
   Qpn peer_qpn;
   uverbs::QpState state = uverbs::QpState::kReset;
-  PathPtr path;            // null, or from the first address vector until RESET
+  PathPtr path;  // null, or from the first address vector until RESET
   // Reached RTR with a path, and was neither reset nor destroyed. An address handle always is.
   bool connected = false;
   std::chrono::system_clock::time_point since;  // of `connected`
@@ -93,9 +93,9 @@ struct ConnectionCounts {
   std::size_t contexts = 0;  // with at least one QP or address handle
 };
 
-// Every QP and address handle of every tenant of this host. Thread-safe; answers are copies. The operations on one
-// context come in order from its own worker, so a record does not change between a find() and an
-// update() of the same key.
+// Every QP and address handle of every tenant of this host. Thread-safe; answers are copies. The
+// operations on one context come in order from its own worker, so a record does not change between
+// a find() and an update() of the same key.
 class ConnectionTable {
  public:
   // Replaces a record with the same key: the kernel gives a handle again once it is free.

@@ -40,7 +40,7 @@ struct RenameMetrics::Impl {
             gauge(registry, "qmasq_vbond_rename_map_endpoints", "Endpoints in the map of peers.")),
         bytes(gauge(registry, "qmasq_vbond_rename_map_bytes", "Memory behind the map of peers.")),
         connections(gauge(registry, "qmasq_vbond_rename_connections",
-                          "Tenants' QPs that are connected to a peer.")),
+                          "Tenants' QPs that are connected to a peer, and address handles of UD.")),
         queue_pairs(prometheus::BuildGauge()
                         .Name("qmasq_vbond_rename_queue_pairs")
                         .Help("Tenants' QPs by the state they were last seen in.")

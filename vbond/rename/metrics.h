@@ -17,7 +17,7 @@ class PeerMap;
 // Metrics of this folder:
 //   qmasq_vbond_rename_map_entries, _map_endpoints, _map_bytes   gauges, after each change of state
 //   qmasq_vbond_rename_queue_pairs{state}                        gauge
-//   qmasq_vbond_rename_connections                               gauge: QPs that reached RTR
+//   qmasq_vbond_rename_connections                               gauge: QPs with a peer, and AHs
 //   qmasq_vbond_rename_connects_total, qmasq_vbond_rename_disconnects_total
 //   qmasq_vbond_rename_refusals_total{verb,errno}
 //

@@ -147,8 +147,7 @@ Verdict<ModifyPlan> Renamer::decide(const ContextInfo& context, uverbs::ModifyQp
     if (!path) return tl::unexpected(std::move(path).error());
     wire = wire_dest(**path, command.dest);
     plan.path = std::move(*path);
-    auto admitted =
-        admit(context, "MODIFY_QP", plan.key, transport_of(known.type), *plan.path);
+    auto admitted = admit(context, "MODIFY_QP", plan.key, transport_of(known.type), *plan.path);
     if (!admitted) return tl::unexpected(std::move(admitted).error());
     plan.admission = admitted->ticket;
     plan.verdict = std::move(admitted->verdict);

@@ -104,8 +104,8 @@ class Renamer {
   void after_modify(const ContextInfo& context, const ModifyPlan& plan, int err);
 
   // Before CREATE_AH runs, and after it did: `handle` is the kernel's, or the errno. As with
-  // MODIFY_QP, whoever was given a plan must call after_create_ah(). REQUIRES: is_address_handle(key),
-  // and no such key before.
+  // MODIFY_QP, whoever was given a plan must call after_create_ah(). REQUIRES:
+  // is_address_handle(key), and no such key before.
   [[nodiscard]] Verdict<AddressHandlePlan> before_create_ah(const ContextInfo& context, QpKey key,
                                                             uverbs::CreateAh& command);
   void after_create_ah(const ContextInfo& context, const AddressHandlePlan& plan,

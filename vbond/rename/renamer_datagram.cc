@@ -65,8 +65,8 @@ void Renamer::ah_destroyed(QpKey key) {
 
 bool Renamer::may_use_datagrams(EndpointUid uid) const {
   EndpointPtr endpoint = parts_.endpoints.find(uid);
-  return endpoint != nullptr && parts_.tracker.could_use(
-                                    uid, endpoint->gids.front().address(), Transport::kUd);
+  return endpoint != nullptr &&
+         parts_.tracker.could_use(uid, endpoint->gids.front().address(), Transport::kUd);
 }
 
 std::vector<QpKey> Renamer::barred_datagrams() const {

@@ -151,9 +151,9 @@ void Renamer::narrow(const Effect& effect, const Connection& held, const Hands& 
       }
       parts_.events.record(
           connection_event(EventType::kNarrowed, held,
-                   fmt::format("the peer may now {}, before {}",
-                               conntrack::to_string(effect.after->verdict.on_first),
-                               conntrack::to_string(effect.before->verdict.on_first))));
+                           fmt::format("the peer may now {}, before {}",
+                                       conntrack::to_string(effect.after->verdict.on_first),
+                                       conntrack::to_string(effect.before->verdict.on_first))));
     }
   }
   parts_.connections.update(held.key, [&](Connection& record) { record.verdict = effect.after; });
@@ -199,7 +199,8 @@ void Renamer::report_admitted(QpKey key) const {
     return opening.open() && (opening.egress.log || opening.ingress.log);
   };
   if (!logs(verdict.first_opens) && !logs(verdict.second_opens)) return;
-  parts_.events.record(connection_event(EventType::kAdmitted, *held, explain(held->verdict, *held)));
+  parts_.events.record(
+      connection_event(EventType::kAdmitted, *held, explain(held->verdict, *held)));
 }
 
 void Renamer::report_shadow(const ContextInfo& context, const char* verb, const Path& path,

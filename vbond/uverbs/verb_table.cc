@@ -127,8 +127,8 @@ constexpr Verb kVerbs[] = {
     write("QUERY_PORT", WriteCommand::kQueryPort, kAddress, kAgent, Handler::kQueryPort, 16, 40),
     write("ALLOC_PD", WriteCommand::kAllocPd, kNeutral, kTenant, Handler::kNone, 8, 4),
     write("DEALLOC_PD", WriteCommand::kDeallocPd, kNeutral, kTenant, Handler::kNone, 4, 0),
-    // Some libraries of hardware NICs write the address vector themselves and ask the kernel for the
-    // MAC alone: what the agent renames there would not reach the NIC (see its handler).
+    // Some libraries of hardware NICs write the address vector themselves and ask the kernel for
+    // the MAC alone: what the agent renames there would not reach the NIC (see its handler).
     write("CREATE_AH", WriteCommand::kCreateAh, kAddress, kAgent, Handler::kCreateAh, 56, 4),
     refused("MODIFY_AH", WriteCommand::kModifyAh),
     refused("QUERY_AH", WriteCommand::kQueryAh),

@@ -173,7 +173,7 @@ TEST_F(SecurityGroups, TraceTellsWhoDecides) {
 
 TEST_F(SecurityGroups, ADryRunSaysWhoseConnectionsItDoesNotKnow) {
   Ran dry = ok({"sg", "rule", "remove", "blue/default", "self-in", "--validate-only"});
-  EXPECT_THAT(dry.out, HasSubstr("Would cut 0 queue pairs"));
+  EXPECT_THAT(dry.out, HasSubstr("Would cut 0 connections"));
   EXPECT_THAT(dry.err, HasSubstr("hostA did not answer"));
   EXPECT_EQ(json({"sg", "get", "blue/default"})["rules"].size(), 2U);
 }

@@ -88,17 +88,70 @@ bool address(Steps& steps, Objects& objects, const ibv_gid& peer, int gid_index)
   return objects.ah != nullptr;
 }
 
-int to_rtr(ibv_qp* qp, const ibv_gid& peer, std::uint32_t qpn, int gid_index) {
+struct Peer {
+  ibv_gid gid{};
+  std::uint32_t qpn = 0;
+  int gid_index = 0;  // of the own GID that leads to it
+};
+
+int to_rtr(ibv_qp* qp, const Peer& peer) {
   ibv_qp_attr attr{};
   attr.qp_state = IBV_QPS_RTR;
   attr.path_mtu = IBV_MTU_1024;
-  attr.dest_qp_num = qpn;
+  attr.dest_qp_num = peer.qpn;
   attr.max_dest_rd_atomic = 1;
   attr.min_rnr_timer = 12;
-  attr.ah_attr = address_of(peer, gid_index);
+  attr.ah_attr = address_of(peer.gid, peer.gid_index);
   int mask = IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN;
   if (qp->qp_type == IBV_QPT_RC) mask |= IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
   return ibv_modify_qp(qp, &attr, mask);
+}
+
+int to_rts(ibv_qp* qp) {
+  ibv_qp_attr attr{};
+  attr.qp_state = IBV_QPS_RTS;
+  attr.timeout = 14;
+  attr.retry_cnt = 7;
+  attr.rnr_retry = 7;
+  attr.max_rd_atomic = 1;
+  return ibv_modify_qp(qp, &attr,
+                       IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+                           IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);
+}
+
+constexpr int kAllAccess = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
+                           IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
+
+// What of all access flags the QP has after it asked for them.
+void widen(Steps& steps, ibv_qp* qp) {
+  steps["RTS"] = errno_name(to_rts(qp));  // the kernel takes no access flags in RTR
+  ibv_qp_attr attr{};
+  attr.qp_access_flags = kAllAccess;
+  steps["WIDEN"] = errno_name(ibv_modify_qp(qp, &attr, IBV_QP_ACCESS_FLAGS));
+  ibv_qp_init_attr init{};
+  if (ibv_query_qp(qp, &attr, IBV_QP_ACCESS_FLAGS, &init) != 0) return;
+  steps["remote_read"] = (attr.qp_access_flags & IBV_ACCESS_REMOTE_READ) != 0;
+  steps["remote_write"] = (attr.qp_access_flags & IBV_ACCESS_REMOTE_WRITE) != 0;
+}
+
+// Waits for the error state, then goes the way from RESET on again.
+void take_up_again(const Peer& peer, ibv_qp* qp, int seconds) {
+  ibv_qp_attr attr{};
+  ibv_qp_init_attr init{};
+  for (int i = 0; attr.qp_state != IBV_QPS_ERR; ++i) {
+    if (i == seconds * 10) return;
+    ::usleep(100'000);
+    if (ibv_query_qp(qp, &attr, IBV_QP_STATE, &init) != 0) return;
+  }
+  Steps steps;
+  steps["cut"] = true;
+  attr = {};
+  attr.qp_state = IBV_QPS_RESET;
+  steps["RESET"] = errno_name(ibv_modify_qp(qp, &attr, IBV_QP_STATE));
+  steps["INIT"] = errno_name(to_init(qp));
+  steps["RTR"] = errno_name(to_rtr(qp, peer));
+  std::printf("%s\n", steps.dump().c_str());
+  std::fflush(stdout);
 }
 
 // What the kernel says of the connected QP's peer: must be what the tenant gave.
@@ -137,18 +190,21 @@ bool one_connection(Steps& steps, ibv_context* context, const ConnectOptions& op
     }
     std::memcpy(peer.raw, gid->raw.data(), gid->raw.size());
   }
+  const Peer to{peer, options.peer_qpn != 0 ? options.peer_qpn : objects.qp->qp_num,
+                options.gid_index};
   if (objects.qp->qp_type == IBV_QPT_UD) {
     if (!address(steps, objects, peer, options.gid_index)) return false;
   } else {
-    std::uint32_t qpn = options.peer_qpn != 0 ? options.peer_qpn : objects.qp->qp_num;
-    err = to_rtr(objects.qp, peer, qpn, options.gid_index);
+    err = to_rtr(objects.qp, to);
     steps["RTR"] = errno_name(err);
     if (err != 0) return false;
     query(steps, objects.qp);
+    if (options.insist) widen(steps, objects.qp);
   }
   if (options.hold_seconds > 0) {
     std::printf("%s\n", steps.dump().c_str());
     std::fflush(stdout);
+    if (options.insist) take_up_again(to, objects.qp, options.hold_seconds);
     ::sleep(static_cast<unsigned>(options.hold_seconds));
   }
   return true;

@@ -20,6 +20,8 @@ int main(int argc, char** argv) {
   connect_command->add_option("--gid-index", connect.gid_index, "Index of the own GID");
   connect_command->add_option("--type", connect.type, "rc, uc, ud, xrc or raw");
   connect_command->add_option("--hold", connect.hold_seconds, "Keep the QP so many seconds");
+  connect_command->add_flag("--insist", connect.insist,
+                            "Widen the access flags; take the QP up again once it is cut");
   connect_command->add_option("--rounds", connect.rounds, "Do it so many times");
   connect_command->callback([&] {
     connect.device = device;

@@ -32,6 +32,9 @@ struct ConnectOptions {
   std::string type = "rc";  // rc, uc, ud, xrc, raw
   int hold_seconds = 0;     // keep the QP that long after it was connected
   int rounds = 1;
+  // Asks for all access flags once it is connected, and when the QP is put into the error state,
+  // takes it up again: what a program does that does not want to obey.
+  bool insist = false;
 };
 int connect(const ConnectOptions& options);
 int identity(const std::string& device);

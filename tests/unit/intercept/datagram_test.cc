@@ -70,13 +70,12 @@ class Datagrams : public ::testing::Test {
     auto contexts = bench_.attachment->contexts().all();
     ASSERT_EQ(contexts.size(), 1U);
     vbond::Context& context = *contexts[0];
-    vbond::Hands hands{
-        [&](const ModifyQp& command) { return modify_queue_pair(context, command); },
-        [&](std::uint32_t handle) {
-          const int err = destroy_address_handle(context, handle);
-          if (err == 0) context.address_handles.cut(handle);
-          return err;
-        }};
+    vbond::Hands hands{[&](const ModifyQp& command) { return modify_queue_pair(context, command); },
+                       [&](std::uint32_t handle) {
+                         const int err = destroy_address_handle(context, handle);
+                         if (err == 0) context.address_handles.cut(handle);
+                         return err;
+                       }};
     std::lock_guard lock(context.mutex);
     for (const auto& effect : effects_)
       bench_.world.renamer.enforce(effect, hands);

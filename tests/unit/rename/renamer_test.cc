@@ -207,8 +207,8 @@ TEST_F(RenamerTest, OnlyConnectedTypesMayBeCreated) {
   EXPECT_TRUE(renamer_.check_create_qp(blue_a_, QpType::kRc));
   EXPECT_TRUE(renamer_.check_create_qp(blue_a_, QpType::kUc));
   EXPECT_TRUE(events().empty());
-  for (QpType type : {QpType::kRawPacket, QpType::kXrcIni, QpType::kXrcTgt,
-                      QpType::kDriver, QpType{0}, QpType{1}, QpType{5}, QpType{12345}}) {
+  for (QpType type : {QpType::kRawPacket, QpType::kXrcIni, QpType::kXrcTgt, QpType::kDriver,
+                      QpType{0}, QpType{1}, QpType{5}, QpType{12345}}) {
     auto verdict = renamer_.check_create_qp(blue_a_, type);
     ASSERT_FALSE(verdict);
     EXPECT_EQ(verdict.error().err, EOPNOTSUPP);
