@@ -340,7 +340,10 @@ void Planner::put_endpoint(EndpointUid uid, VpcUid vpc_uid, const Bandwidth& ban
     if (endpoint.limits == limits && endpoint.ports == ports) return;
     impl_->discount(endpoint);
   } else {
-    if (endpoint.vpc != nullptr) impl_->take_out(endpoint);
+    if (endpoint.vpc != nullptr) {
+      impl_->take_out(endpoint);
+      impl_->list(endpoint);  // its new VPC may have no plan yet
+    }
     endpoint.vpc = &vpc;
     endpoint.position = vpc.endpoints.size();
     vpc.endpoints.push_back(&endpoint);

@@ -31,9 +31,9 @@ struct Shortfall {
 // endpoints together, of the NIC that of all.
 //
 //   maximum     NIC: its rate. VPC: its policy's, but not more than the NIC's. Endpoint: its
-//   policy's,
-//               but not more than its VPC's. None in the policy: that of the parent. But never less
-//               than its least: a maximum of 20 Mbit gives way from 2501 endpoints on one host on.
+//               policy's, but not more than its VPC's. None in the policy: that of the parent. But
+//               never less than its least: with more than 2500 endpoints of one VPC on one host its
+//               maximum of 20 Mbit gives way.
 //   claim       Endpoint: its policy's guarantee, at most its policy's maximum, at least its least.
 //               VPC: its policy's guarantee, or the sum of its endpoints' claims if that is more;
 //               at most its maximum.
