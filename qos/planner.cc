@@ -20,16 +20,32 @@ constexpr std::uint64_t kNone = ~std::uint64_t{0};
 __extension__ using Wide = unsigned __int128;
 
 // Shares `budget` out among claims that add up to `claims`, in proportion, rounded down.
-struct Shares {
-  std::uint64_t budget = 0;
-  std::uint64_t claims = 0;
-  bool operator==(const Shares&) const = default;
-
-  [[nodiscard]] bool fit() const { return claims <= budget; }
+class Shares {
+ public:
+  Shares() = default;
+  Shares(std::uint64_t budget, std::uint64_t claims) : budget_(budget), claims_(claims) {
+    if (!fit()) ratio_ = static_cast<std::uint64_t>((Wide{budget} << 64U) / claims);
+  }
+  [[nodiscard]] bool fit() const { return claims_ <= budget_; }
   [[nodiscard]] std::uint64_t of(std::uint64_t claim) const {
     if (fit()) return claim;
-    return static_cast<std::uint64_t>(Wide{claim} * budget / claims);
+    // claim * budget_ / claims_ without a division of 128 bits for each. The ratio is rounded down:
+    // what it gives is right or one too small, and the remainder (less than twice `claims_`, so it
+    // is whole in 64 bits) tells.
+    const auto share = static_cast<std::uint64_t>((Wide{claim} * ratio_) >> 64U);
+    const std::uint64_t remainder = claim * budget_ - share * claims_;
+    return remainder >= claims_ ? share + 1 : share;
   }
+  // All claims come to the same.
+  [[nodiscard]] bool same(const Shares& other) const {
+    if (fit() || other.fit()) return fit() && other.fit();
+    return budget_ == other.budget_ && claims_ == other.claims_;
+  }
+
+ private:
+  std::uint64_t budget_ = 0;
+  std::uint64_t claims_ = 0;
+  std::uint64_t ratio_ = 0;  // budget_ / claims_, times 2^64
 };
 
 // A policy with its bounds kept.
@@ -120,7 +136,7 @@ struct Planner::Impl {
   Shares shares;              // among the VPCs, of what is beyond the least
   // Nodes of VPCs and endpoints that may differ from what was handed out.
   std::vector<std::pair<std::uint64_t, Vpc*>> changed_vpcs;
-  std::vector<Endpoint*> changed_endpoints;
+  std::vector<std::pair<std::uint64_t, Endpoint*>> changed_endpoints;
 
   Impl() {
     nic.want.id = nic.want.parent = NodeId::nic();
@@ -155,7 +171,7 @@ struct Planner::Impl {
   void list(Endpoint& endpoint) {
     if (endpoint.node.listed || !endpoint.node.differs()) return;
     endpoint.node.listed = true;
-    changed_endpoints.push_back(&endpoint);
+    changed_endpoints.emplace_back(endpoint.node.want.id.uid, &endpoint);
   }
 
   void count(Endpoint& endpoint) {
@@ -207,7 +223,7 @@ void Planner::Impl::settle(Vpc& vpc) {
     node.burst = burst_of(vpc.limits.burst, node.maximum.value);
     node.weight = vpc.limits.weight;
     const Shares now{node.guaranteed.value - least, vpc.claims - least};
-    const bool same_shares = now == vpc.shares || (now.fit() && vpc.shares.fit());
+    const bool same_shares = now.same(vpc.shares);
     vpc.shares = now;
     if (!vpc.planned || old_maximum != node.maximum.value || !same_shares) {
       for (Endpoint* endpoint : vpc.endpoints)
@@ -276,7 +292,7 @@ void Planner::Impl::settle() {
   other.want.guaranteed.value = kLeast;
   nic.want.burst = other.want.burst = burst_of(kNone, maximum);
 
-  const bool same_shares = shares == old_shares || (shares.fit() && old_shares.fit());
+  const bool same_shares = shares.same(old_shares);
   if (every_vpc || !same_shares) {
     for (auto& [uid, vpc] : vpcs)
       settle(vpc);
@@ -381,9 +397,15 @@ std::vector<Step> Planner::take_changes() {
   auto& vpcs = impl_->changed_vpcs;
   auto& endpoints = impl_->changed_endpoints;
   std::sort(vpcs.begin(), vpcs.end());
-  std::sort(endpoints.begin(), endpoints.end(), [](const Endpoint* left, const Endpoint* right) {
-    return left->node.want.id.uid < right->node.want.id.uid;
-  });
+  if (endpoints.size() < impl_->endpoints.size() / 4) {
+    std::sort(endpoints.begin(), endpoints.end());
+  } else {
+    // They are in order already, where they are kept.
+    endpoints.clear();
+    for (auto& [uid, endpoint] : impl_->endpoints) {
+      if (endpoint.node.listed) endpoints.emplace_back(uid, &endpoint);
+    }
+  }
   std::vector<NodeChange> changes;
   changes.reserve(2 + vpcs.size() + endpoints.size());
   auto add = [&changes](const Tracked& node) {
@@ -394,7 +416,7 @@ std::vector<Step> Planner::take_changes() {
   add(impl_->other);
   for (const auto& [uid, vpc] : vpcs)
     add(vpc->node);
-  for (const Endpoint* endpoint : endpoints)
+  for (const auto& [uid, endpoint] : endpoints)
     add(endpoint->node);
   std::vector<Step> steps = steps_of(changes);
 
@@ -409,9 +431,9 @@ std::vector<Step> Planner::take_changes() {
     hand_out(vpc->node);
     impl_->drop_if_unused(uid, *vpc);
   }
-  for (Endpoint* endpoint : endpoints) {
+  for (auto& [uid, endpoint] : endpoints) {
     hand_out(endpoint->node);
-    if (endpoint->vpc == nullptr) impl_->endpoints.erase(endpoint->node.want.id.uid);
+    if (endpoint->vpc == nullptr) impl_->endpoints.erase(uid);
   }
   vpcs.clear();
   endpoints.clear();
