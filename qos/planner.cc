@@ -112,6 +112,7 @@ struct Vpc {
   std::uint64_t counted_least = 0;
   Shares shares;  // among the endpoints, of what is beyond the least
   bool planned = false;
+  bool replan = false;  // in Impl's to_replan
 
   [[nodiscard]] std::uint64_t least() const { return endpoints.size() * kLeast; }
 };
@@ -132,8 +133,9 @@ struct Planner::Impl {
   std::vector<std::pair<std::uint64_t, Vpc*>> stale;
   bool rate_changed = false;
   // As last settled.
-  std::uint64_t maximum = 0;  // of the NIC; 0: no plan
-  Shares shares;              // among the VPCs, of what is beyond the least
+  std::uint64_t maximum = 0;    // of the NIC; 0: no plan
+  Shares shares;                // among the VPCs, of what is beyond the least
+  std::vector<Vpc*> to_replan;  // all of their endpoints; empty between calls
   // Nodes of VPCs and endpoints that may differ from what was handed out.
   std::vector<std::pair<std::uint64_t, Vpc*>> changed_vpcs;
   std::vector<std::pair<std::uint64_t, Endpoint*>> changed_endpoints;
@@ -207,6 +209,7 @@ struct Planner::Impl {
 
   void settle();
   void settle(Vpc& vpc);
+  void replan_endpoints();
   void plan_endpoint(Vpc& vpc, Endpoint& endpoint);
   void drop_if_unused(std::uint64_t uid, Vpc& vpc);
 };
@@ -226,8 +229,8 @@ void Planner::Impl::settle(Vpc& vpc) {
     const bool same_shares = now.same(vpc.shares);
     vpc.shares = now;
     if (!vpc.planned || old_maximum != node.maximum.value || !same_shares) {
-      for (Endpoint* endpoint : vpc.endpoints)
-        plan_endpoint(vpc, *endpoint);
+      vpc.replan = true;
+      to_replan.push_back(&vpc);
     } else {
       for (Endpoint* endpoint : vpc.touched)
         plan_endpoint(vpc, *endpoint);
@@ -244,6 +247,26 @@ void Planner::Impl::settle(Vpc& vpc) {
   vpc.planned = planned;
   vpc.node.wanted = planned;
   list(node.id.uid, vpc);
+}
+
+void Planner::Impl::replan_endpoints() {
+  std::size_t count = 0;
+  for (const Vpc* vpc : to_replan)
+    count += vpc->endpoints.size();
+  if (count > endpoints.size() / 4) {
+    // As they lie in memory, and as they will be handed out.
+    for (auto& [uid, endpoint] : endpoints) {
+      if (endpoint.vpc != nullptr && endpoint.vpc->replan) plan_endpoint(*endpoint.vpc, endpoint);
+    }
+  } else {
+    for (Vpc* vpc : to_replan) {
+      for (Endpoint* endpoint : vpc->endpoints)
+        plan_endpoint(*vpc, *endpoint);
+    }
+  }
+  for (Vpc* vpc : to_replan)
+    vpc->replan = false;
+  to_replan.clear();
 }
 
 void Planner::Impl::plan_endpoint(Vpc& vpc, Endpoint& endpoint) {
@@ -300,6 +323,7 @@ void Planner::Impl::settle() {
     for (auto& [uid, vpc] : stale)
       settle(*vpc);
   }
+  replan_endpoints();
   for (auto& [uid, vpc] : stale) {
     vpc->stale = false;
     drop_if_unused(uid, *vpc);
@@ -397,15 +421,9 @@ std::vector<Step> Planner::take_changes() {
   auto& vpcs = impl_->changed_vpcs;
   auto& endpoints = impl_->changed_endpoints;
   std::sort(vpcs.begin(), vpcs.end());
-  if (endpoints.size() < impl_->endpoints.size() / 4) {
+  // Many at once are in order already.
+  if (!std::is_sorted(endpoints.begin(), endpoints.end()))
     std::sort(endpoints.begin(), endpoints.end());
-  } else {
-    // They are in order already, where they are kept.
-    endpoints.clear();
-    for (auto& [uid, endpoint] : impl_->endpoints) {
-      if (endpoint.node.listed) endpoints.emplace_back(uid, &endpoint);
-    }
-  }
   std::vector<NodeChange> changes;
   changes.reserve(2 + vpcs.size() + endpoints.size());
   auto add = [&changes](const Tracked& node) {
