@@ -158,9 +158,10 @@ World::World(std::size_t entries)
   endpoints_.apply(change);
   (void)tracker_.apply(policy_change(change));
   sync_.mark_in_sync(change.revision);
+  admission_ = std::make_unique<AdmissionControl>(clock_, events_, metrics_->registry());
   interceptor_ = std::make_unique<Interceptor>(
       Interceptor::Parts{*renamer_, endpoints_, nics_, events_, clock_, memory_, devices_, tasks_,
-                         metrics_->registry()},
+                         metrics_->registry(), *admission_},
       InterceptOptions{});
 }
 

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/metrics.h"
 #include "tests/support/stub_nic.h"
+#include "vbond/admission/admission_control.h"
 #include "vbond/events/event_log.h"
 #include "vbond/intercept/interceptor.h"
 #include "vbond/kernel/task_inspector.h"
@@ -76,6 +77,7 @@ class World {
   vbond::ProcessMemory memory_;
   vbond::ProcTasks tasks_;
   StubDevices devices_;
+  std::unique_ptr<vbond::AdmissionControl> admission_;
   std::unique_ptr<vbond::Interceptor> interceptor_;
 };
 

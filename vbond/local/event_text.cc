@@ -27,6 +27,10 @@ constexpr std::array kTypes = {EventType::kAttached,
                                EventType::kEndpointUnbound,
                                EventType::kNicLost,
                                EventType::kNicFound,
+                               EventType::kOverQuota,
+                               EventType::kOverRate,
+                               EventType::kLimitUnenforced,
+                               EventType::kLimitEnforced,
                                EventType::kSync};
 
 std::string known_types() {
