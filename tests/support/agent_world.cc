@@ -136,8 +136,7 @@ Interceptor::Parts AgentWorld::parts(FakeKernel& kernel) {
 
 Interceptor::Parts AgentWorld::parts(TenantMemory& memory, VerbsDevices& devices,
                                      TaskInspector& tasks) {
-  return {renamer, endpoints, nics,  events,    clock,
-          memory,  devices,   tasks, *registry, admission};
+  return {renamer, endpoints, nics, events, clock, memory, devices, tasks, *registry, admission};
 }
 
 double AgentWorld::metric(const std::string& name,

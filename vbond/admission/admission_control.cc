@@ -139,8 +139,7 @@ void Tenancy::refuse(const OverQuota& over, const Asker& asker) {
   record(EventType::kOverQuota, EDQUOT,
          fmt::format("{} of {}: {} more than the limit of {} allows, {} in use{}",
                      to_string(over.resource), over.of_vpc ? books_->vpc_name : name_,
-                     amount_text(over.resource, over.asked),
-                     amount_text(over.resource, over.limit),
+                     amount_text(over.resource, over.asked), amount_text(over.resource, over.limit),
                      amount_text(over.resource, over.used), *more),
          asker);
 }
@@ -229,8 +228,7 @@ void AdmissionControl::govern(const std::shared_ptr<Tenancy>& tenancy,
   const qos::VerbRates& vpc_rates = endpoint.of_vpc ? endpoint.of_vpc->verb_rates : kNoRates;
   std::lock_guard lock(books.mutex);
   if (!tenancy->row_) {
-    tenancy->row_ =
-        std::make_unique<AdmissionMetrics::Row>(metrics_, books.vpc_id, tenancy->id_);
+    tenancy->row_ = std::make_unique<AdmissionMetrics::Row>(metrics_, books.vpc_id, tenancy->id_);
     if (books.governed++ == 0)
       books.row = std::make_unique<AdmissionMetrics::Row>(metrics_, books.vpc_id, "");
   }

@@ -25,8 +25,8 @@
 #include "vbond/qos/policy_table.h"
 
 // Quotas and verb rates of the endpoints of this host. What a call may do is asked here before the
-// kernel sees it: over a quota is EDQUOT, over a rate EAGAIN. An endpoint's own policy and its VPC's
-// both hold, the latter for the sum of the VPC's endpoints on this host.
+// kernel sees it: over a quota is EDQUOT, over a rate EAGAIN. An endpoint's own policy and its
+// VPC's both hold, the latter for the sum of the VPC's endpoints on this host.
 namespace qmasq::vbond {
 
 class AdmissionControl;
@@ -65,8 +65,8 @@ class Tenancy {
   // A token of each kind from the endpoint and its VPC, or none and false: EAGAIN, counted, with an
   // event.
   [[nodiscard]] bool admit(qos::VerbKinds kinds, const Asker& asker);
-  // For a call that frees something, and is never refused: takes what there is. False: it would have
-  // been too many.
+  // For a call that frees something, and is never refused: takes what there is. False: it would
+  // have been too many.
   [[nodiscard]] bool note(qos::VerbKinds kinds);
 
   // --- quotas ---

@@ -176,9 +176,8 @@ void Inventory::settle_changes(KernelObjects& kernel) {
       ++it;
       continue;
     }
-    tenancy_->exchange(
-        bytes(pinned_bytes(*told, page_size_)),
-        bytes(pinned_bytes(at->second, page_size_) + it->extra));
+    tenancy_->exchange(bytes(pinned_bytes(*told, page_size_)),
+                       bytes(pinned_bytes(at->second, page_size_) + it->extra));
     at->second = *told;
     it = changes_.erase(it);
   }

@@ -67,9 +67,8 @@ struct AdmissionMetrics::Impl {
                          "Objects that the endpoints of a VPC may have on this host.")),
         vpc_pinned(gauges(registry, "qmasq_vbond_quota_vpc_pinned_bytes",
                           "Memory of the memory regions of a VPC on this host, in whole pages.")),
-        vpc_pinned_limit(
-            gauges(registry, "qmasq_vbond_quota_vpc_pinned_limit_bytes",
-                   "Memory that the memory regions of a VPC may have on this host.")),
+        vpc_pinned_limit(gauges(registry, "qmasq_vbond_quota_vpc_pinned_limit_bytes",
+                                "Memory that the memory regions of a VPC may have on this host.")),
         refusals(counters(registry, "qmasq_vbond_quota_refusals_total",
                           "Calls refused because of a quota (EDQUOT).")),
         admissions(counters(registry, "qmasq_vbond_verb_rate_admissions_total",
@@ -108,8 +107,7 @@ struct AdmissionMetrics::Row::Impl {
       }
     }
     for (std::size_t i = 0; i < qos::kVerbKinds; ++i) {
-      rates[i] = {&all.rate_limit,
-                  with(labels, "verb", to_string(static_cast<qos::VerbKind>(i)))};
+      rates[i] = {&all.rate_limit, with(labels, "verb", to_string(static_cast<qos::VerbKind>(i)))};
     }
   }
   ~Impl() {

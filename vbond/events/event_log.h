@@ -38,7 +38,7 @@ enum class EventType {
   kOverRate,         // a verb was refused with EAGAIN: a policy allows no more calls a second
   kLimitUnenforced,  // a limit of a policy that nothing on this host makes hold
   kLimitEnforced,    // it holds now
-  kSync,  // the controller's stream came, went, or was rejected
+  kSync,             // the controller's stream came, went, or was rejected
 };
 [[nodiscard]] const char* to_string(EventType type);
 

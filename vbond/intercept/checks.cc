@@ -42,10 +42,9 @@ Answer run_counted(Trap& trap, Context& context, const uverbs::Verb& verb, qos::
                    const Region& region = {}) {
   auto charge = reserve(trap, verb.name, context.inventory.amounts(kind, region));
   if (!charge) return charge.error();
-  return run_expecting(trap, context, std::move(*charge),
-                       [&](Inventory& inventory, const Flight& flight) {
-                         inventory.expect(kind, region, flight);
-                       });
+  return run_expecting(
+      trap, context, std::move(*charge),
+      [&](Inventory& inventory, const Flight& flight) { inventory.expect(kind, region, flight); });
 }
 
 // These three on hardware alone: software NICs have them executed.
@@ -54,8 +53,7 @@ Answer check_cq(Trap& trap, Context& context, const uverbs::Verb& verb) {
   return run_counted(trap, context, verb, qos::Resource::kCompletionQueues);
 }
 
-Answer check_srq(Trap& trap, Context& context, const uverbs::Call& call,
-                 const uverbs::Verb& verb) {
+Answer check_srq(Trap& trap, Context& context, const uverbs::Call& call, const uverbs::Verb& verb) {
   auto copy = copy_call(trap, call, verb);
   if (!copy) return Answer::fails(copy.error());
   auto create = uverbs::decode_create_srq(*copy, verb);
@@ -132,8 +130,7 @@ Answer check_reregister(Trap& trap, Context& context, const uverbs::Call& call,
   const std::uint64_t before = has ? bytes(*has) : 0;
   const std::uint64_t after = bytes(wanted);
   const std::uint64_t extra = after > before ? after - before : 0;
-  auto charge =
-      reserve(trap, verb.name, qos::amounts_of(qos::Resource::kPinnedBytes, extra));
+  auto charge = reserve(trap, verb.name, qos::amounts_of(qos::Resource::kPinnedBytes, extra));
   if (!charge) return charge.error();
   return run_expecting(trap, context, std::move(*charge),
                        [&](Inventory& inventory, const Flight& flight) {

@@ -15,8 +15,8 @@
 namespace qmasq::vbond {
 
 // Calls of an attachment that were let run and whose end matters to quotas. A call is in flight
-// until its thread makes another trapped call, since a thread is in one system call at a time, or is
-// gone. Thread-safe.
+// until its thread makes another trapped call, since a thread is in one system call at a time, or
+// is gone. Thread-safe.
 //
 // The number of a task that is gone may be given to a new thread of the same process; the call is
 // then taken to be in flight until that one makes a call or goes. Its charge stays meanwhile.

@@ -176,10 +176,9 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
   info.nic = nic->device;
   info.pid = *pid;
   info.command = tasks.command_of(*pid);
-  auto context =
-      std::make_shared<Context>(std::move(info), std::move(*file), is_software(nic->driver),
-                                driver_id_of(nic->driver), TaskInspector::Holder{*pid, *number},
-                                trap.attachment.tenancy, page_size());
+  auto context = std::make_shared<Context>(
+      std::move(info), std::move(*file), is_software(nic->driver), driver_id_of(nic->driver),
+      TaskInspector::Holder{*pid, *number}, trap.attachment.tenancy, page_size());
   return hand_over(trap, context, (flags & O_CLOEXEC) != 0);
 }
 
@@ -233,10 +232,9 @@ ErrnoOr<std::shared_ptr<Context>> Dispatcher::adopt(Trap& trap, int fd, const st
   info.nic = nic->device;
   info.pid = *pid;
   info.command = tasks.command_of(*pid);
-  auto context =
-      std::make_shared<Context>(std::move(info), std::move(*file), is_software(nic->driver),
-                                driver_id_of(nic->driver), TaskInspector::Holder{*pid, fd},
-                                attachment.tenancy, page_size());
+  auto context = std::make_shared<Context>(
+      std::move(info), std::move(*file), is_software(nic->driver), driver_id_of(nic->driver),
+      TaskInspector::Holder{*pid, fd}, attachment.tenancy, page_size());
   context->handed_over = true;
   // Two threads of the tenant may come with the same file at once; the table keeps the first.
   auto kept = attachment.contexts().add_or_find(context);

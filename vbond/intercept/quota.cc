@@ -132,8 +132,7 @@ Answer run_expecting(Trap& trap, Context& context, Charge charge,
   if (!pid) return Answer::gone();
   std::lock_guard lock(context.mutex);
   if (context.closed) return Answer::fails(ENODEV, Outcome::kRefused);
-  const Flight flight =
-      trap.attachment.flights.begin(trap.tid(), *pid, trap.services.parts.tasks);
+  const Flight flight = trap.attachment.flights.begin(trap.tid(), *pid, trap.services.parts.tasks);
   expect(context.inventory, flight);
   charge.keep();
   trap.expectation = {context.shared_from_this(), flight};
@@ -149,8 +148,7 @@ ErrnoOr<KernelObjects::Listing> ContextObjects::list(Resource kind) {
     int err = call.add_const(uverbs::attr::kInfoHandlesObject,
                              static_cast<std::uint64_t>(object_of(kind)));
     if (err == 0) err = call.add_out(uverbs::attr::kInfoHandlesTotal, sizeof(std::uint32_t));
-    if (err == 0)
-      err = call.add_out(uverbs::attr::kInfoHandlesList, room * sizeof(std::uint32_t));
+    if (err == 0) err = call.add_out(uverbs::attr::kInfoHandlesList, room * sizeof(std::uint32_t));
     if (err == 0) err = run(context_, call);
     if (err != 0) return tl::unexpected(err);
     std::uint32_t total = 0;
@@ -203,8 +201,8 @@ void settle(Attachment& attachment, Context& context, TaskInspector& tasks) {
 void reclaim(std::span<const std::shared_ptr<Attachment>> attachments, HolderWatch& watch,
              TaskInspector& tasks, const Tenancy& tenancy, bool all_of_vpc) {
   for (const auto& attachment : attachments) {
-    const bool concerned = all_of_vpc ? attachment->tenancy->same_vpc(tenancy)
-                                      : attachment->tenancy.get() == &tenancy;
+    const bool concerned =
+        all_of_vpc ? attachment->tenancy->same_vpc(tenancy) : attachment->tenancy.get() == &tenancy;
     if (!concerned) continue;
     (void)watch.collect(*attachment);
     attachment->wait_buried();
@@ -212,9 +210,8 @@ void reclaim(std::span<const std::shared_ptr<Attachment>> attachments, HolderWat
       bool can_settle = false;
       {
         std::lock_guard lock(context->mutex);
-        can_settle = context->inventory.can_settle([&](const Flight& flight) {
-          return attachment->flights.in_flight(flight, tasks);
-        });
+        can_settle = context->inventory.can_settle(
+            [&](const Flight& flight) { return attachment->flights.in_flight(flight, tasks); });
       }
       // Without a call that has landed since the last time there is nothing to be gained, and a
       // program that asks again and again costs no more than its call.

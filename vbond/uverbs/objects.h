@@ -59,8 +59,7 @@ struct CreateCq {
 bool set_comp_channel(CallBuilder& call, const Verb& verb, std::int32_t fd);
 
 // The handle of a CQ or SRQ that the kernel has made, of any form. EINVAL: it is not there.
-[[nodiscard]] ErrnoOr<std::uint32_t> decode_made_handle(const CallBuilder& call,
-                                                        const Verb& verb);
+[[nodiscard]] ErrnoOr<std::uint32_t> decode_made_handle(const CallBuilder& call, const Verb& verb);
 // The handle in DESTROY_CQ, DESTROY_SRQ or DEREG_MR in their two forms.
 [[nodiscard]] ErrnoOr<std::uint32_t> decode_destroyed_handle(const CallBuilder& call,
                                                              const Verb& verb);

@@ -62,9 +62,9 @@ enum class Handler : std::uint8_t {
   kRegMr,       // quota
   kReregMr,     // quota
   kDeregMr,     // quota
-  kCreateAh,   // destination of UD, and which rules admit it
-  kDestroyAh,  // inventory
-  kOpenXrcd,   // only without a file: one shared by inode would join tenants
+  kCreateAh,    // destination of UD, and which rules admit it
+  kDestroyAh,   // inventory
+  kOpenXrcd,    // only without a file: one shared by inode would join tenants
 };
 
 // What user space puts in an attribute. The kernel's table is the law here, never the call. The

@@ -29,7 +29,7 @@ constexpr bool frees(std::string_view name) {
 constexpr Verb ioctl(std::string_view name, Object object, std::uint16_t method,
                      VerbClass verb_class, RunIn run_in, Handler handler,
                      std::span<const AttrSpec> attrs) {
-  return {name, ioctl_key(object, method), verb_class, 0, run_in, handler, attrs, 0, 0,
+  return {name,       ioctl_key(object, method), verb_class, 0, run_in, handler, attrs, 0, 0,
           frees(name)};
 }
 
