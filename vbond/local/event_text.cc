@@ -27,19 +27,11 @@ constexpr std::array kTypes = {EventType::kAttached,
                                EventType::kEndpointUnbound,
                                EventType::kNicLost,
                                EventType::kNicFound,
-<<<<<<< HEAD
                                EventType::kSync,
                                EventType::kOverQuota,
                                EventType::kOverRate,
                                EventType::kLimitUnenforced,
                                EventType::kLimitEnforced};
-=======
-                               EventType::kOverQuota,
-                               EventType::kOverRate,
-                               EventType::kLimitUnenforced,
-                               EventType::kLimitEnforced,
-                               EventType::kSync};
->>>>>>> qos-admission
 
 std::string known_types() {
   std::string out;
