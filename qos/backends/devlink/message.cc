@@ -12,7 +12,7 @@
 namespace qmasq::qos::devlink {
 namespace {
 
-// uapi linux/devlink.h from 6.2 on; Debian 12's is older. An older kernel takes and ignores it.
+// uapi linux/devlink.h from 6.2 on; the headers of Debian 12 are older. An older kernel refuses it.
 constexpr std::uint16_t kAttrTxWeight = 178;
 
 // One message. Its buffer holds the largest: names are the only parts of any length.

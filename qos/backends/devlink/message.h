@@ -13,7 +13,7 @@
 #include "qos/backends/devlink/rates.h"
 
 // devlink's generic netlink messages as bytes: no socket here. Source: uapi linux/devlink.h,
-// linux/genetlink.h; attributes are in the order that the kernel's own tool sends them. The parsers
+// linux/genetlink.h. The parsers
 // take anything: what does not add up is an error, never a read outside the span.
 namespace qmasq::qos::devlink {
 
