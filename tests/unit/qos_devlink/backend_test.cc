@@ -295,7 +295,8 @@ TEST_F(DevlinkBackendTest, EveryFailureIsMended) {
           bool met = device_->failures_left() < failure.times;
           bool failed = std::any_of(results.begin(), results.end(),
                                     [](const Status& status) { return !status; });
-          EXPECT_EQ(failed, met);
+          // Not the other way round: what is swept is nobody's step.
+          EXPECT_TRUE(met || !failed);
           device_->fail_next(0, 0, 0);
           if (restarted) restart();
           std::string when = "failure " + std::to_string(after);
