@@ -23,9 +23,11 @@ std::uint64_t bytes_per_second(BitsPerSecond rate) {
 
 // Rounded up: never less than was asked for.
 std::uint32_t ticks_of(std::uint64_t bytes, std::uint64_t rate) {
+  // Clipped as bytes: what comes back for the longest time there is then comes to the same ticks.
+  Wide most = Wide{kMostTicks} * kTickNs * rate / kNsPerSecond;
   Wide per_second = Wide{rate} * kTickNs;
-  Wide ticks = (Wide{bytes} * kNsPerSecond + per_second - 1) / per_second;
-  return static_cast<std::uint32_t>(std::min<Wide>(ticks, kMostTicks));
+  return static_cast<std::uint32_t>((std::min<Wide>(bytes, most) * kNsPerSecond + per_second - 1) /
+                                    per_second);
 }
 
 // The largest multiple of `step`^n that is above `low` and at most `high`, for the largest n.
