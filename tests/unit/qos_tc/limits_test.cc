@@ -33,14 +33,17 @@ TEST(TcLimits, RatesAreBytesPerSecondRoundedDown) {
 }
 
 TEST(TcLimits, BurstIsTimeAtTheMaximum) {
-  // 25000 bytes at 2.5 MB/s are 10 ms.
+  // 25000 bytes at 2.5 MB/s are 10 ms. 100 ms of slack.
   Class spec = to_class(node(8000, 20'000'000, 25'000), with_minor(16), with_minor(3), 10);
-  EXPECT_EQ(spec.cbuffer, 10'000'000U / 64);
+  EXPECT_EQ(spec.cbuffer, 110'000'000U / 64);
   // At the guaranteed rate these would be 25 s; ahead of its guarantee it may be one.
-  EXPECT_EQ(spec.buffer & ~0x7fU, 15'625'000U / 128 * 128 + 128);
+  EXPECT_EQ(spec.buffer & ~0x7fU, (1'100'000'000U / 64 + 127) / 128 * 128);
   EXPECT_EQ(spec.buffer & 0x7fU, kDefaultWeight);
-  // 274 s are all there is room for: of 1000 bytes per second, 274877 bytes.
-  EXPECT_EQ(to_class(node(8000, 8000, 1U << 30U), 1, 1, 10).cbuffer, 274'877U * 15'625);
+  // Of a fast one the slack is 512 KiB: at 8 Gbit/s 524.288 us.
+  EXPECT_EQ(to_class(node(8000, 8'000'000'000, 64'000), 1, 1, 10).cbuffer,
+            (524'288U + 64'000) / 64);
+  // 272 s are all there is room for.
+  EXPECT_EQ(as_programmed(node(8000, 8000, 1U << 30U)).burst, 272'877U);
 }
 
 TEST(TcLimits, WhatPeopleWriteComesBackAsItWas) {
