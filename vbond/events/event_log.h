@@ -34,11 +34,11 @@ enum class EventType {
   kEndpointUnbound,
   kNicLost,
   kNicFound,
-  kOverQuota,        // a verb was refused with EDQUOT: a policy allows no more objects or memory
-  kOverRate,         // a verb was refused with EAGAIN: a policy allows no more calls a second
-  kLimitUnenforced,  // a limit of a policy that nothing on this host makes hold
-  kLimitEnforced,    // it holds now
   kSync,             // the controller's stream came, went, or was rejected
+  kOverQuota,        // a verb was refused: its endpoint or VPC has as many objects as it may
+  kOverRate,         // a verb was refused: it came too soon after others
+  kLimitUnenforced,  // a limit of a QoS policy does not hold (any more); the reason says why
+  kLimitEnforced,    // it does (again)
 };
 [[nodiscard]] const char* to_string(EventType type);
 
