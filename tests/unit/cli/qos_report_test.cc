@@ -38,6 +38,14 @@ TEST_F(QosReport, OversubscriptionNamesTheNicBothFiguresAndWhoMaySuffer) {
             "warning: rxe0 of hostA has 30Mbit, and the guarantees there add up to 35Mbit\n"
             "  may get less than promised: blue, red/a\n");
   EXPECT_EQ(out_.str(), "");
+  err_.str("");
+  nic.clear_device();
+  nic.clear_may_suffer();
+  nic.set_vpc("vpcs/blue");
+  warn_of_oversubscription(shell_, nics);
+  EXPECT_EQ(err_.str(),
+            "warning: blue may have 30Mbit on hostA, and the guarantees of its endpoints there add "
+            "up to 35Mbit\n");
 }
 
 TEST_F(QosReport, ALimitThatNobodyEnforcesShows) {
