@@ -228,7 +228,7 @@ TEST_F(QosCommands, TablesShowPolicyAndWhetherItHolds) {
             "blue  4096  -       auto  gold  -\n");
   Ran unreported = run({"vpc", "get", "blue"});
   EXPECT_THAT(unreported.out, HasSubstr("QoS policy:  gold\n"
-                                        "QoS:         not reported yet for 1 endpoints\n"));
+                                        "QoS:         not reported yet for 1 of 1 endpoints\n"));
   v1::Endpoint& a = controller_.endpoints["vpcs/blue/endpoints/a"];
   a.mutable_status()->mutable_qos()->set_configured(true);
   a.mutable_status()->mutable_qos()->add_unenforced("maximum of vpcs/blue on rxe0: no backend");
@@ -237,7 +237,7 @@ TEST_F(QosCommands, TablesShowPolicyAndWhetherItHolds) {
   b.set_name("vpcs/blue/endpoints/b");
   b.mutable_status()->mutable_qos()->set_enforced(true);
   EXPECT_THAT(run({"vpc", "get", "blue"}).out,
-              HasSubstr("QoS:         enforced for 1 endpoints\n"
+              HasSubstr("QoS:         enforced for 1 of 2 endpoints\n"
                         "             NOT enforced for blue/a: maximum of vpcs/blue on rxe0: no "
                         "backend\n"));
   EXPECT_THAT(run({"endpoint", "list"}).out, HasSubstr("  VPC's, not enforced  "));
