@@ -64,8 +64,8 @@ struct Step {
 };
 
 // What turns one into the other, minimal. In an order that keeps every tree in between whole:
-// removals first, children before parents; then additions and changes, parents before children. A
-// node whose parent or ports differ is removed and added.
+// removals first, children before parents; then additions and changes, parents before children. An
+// endpoint whose parent or ports differ is removed and added; the other nodes cannot move.
 [[nodiscard]] std::vector<Step> diff(const Plan& have, const Plan& want);
 // `steps` carried out.
 void apply(std::vector<Step>::const_iterator first, std::vector<Step>::const_iterator last,

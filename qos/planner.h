@@ -11,7 +11,10 @@
 
 namespace qmasq::qos {
 
-// A guarantee that could not be planned in full, and what it came to.
+// A guarantee that could not be planned in full, and what it came to. `asked` is what policies
+// promise: an endpoint's own, a VPC's own or the sum of its endpoints' if that is more. Least
+// guarantees of others count against it, so that a NIC promised to the last bit falls short by
+// them.
 struct Shortfall {
   NodeId node;
   BitsPerSecond asked;
@@ -23,12 +26,26 @@ struct Shortfall {
 // what it touches, not what there is. What the plan is depends on the state alone, not on the order
 // in which it came.
 //
-// Rules. A VPC's node has as guarantee its policy's, or the sum of its endpoints' if that is more;
-// as maximum its policy's or the NIC's rate. An endpoint's maximum is its policy's or its VPC's.
-// Guarantees of children that add up to more than their parent has are scaled down in proportion
-// (Shortfall): a tree whose children promise more than the parent has keeps nobody's promise.
-// Weights are the policies'. Burst: qos.proto. `other` has the least guarantee, the NIC's rate as
-// maximum and the default weight.
+// Rules. All in whole bits per second; rates above 10 Tbit are taken as 10 Tbit. Least: what a node
+// needs so that nobody starves: of an endpoint and of `other` kLeastGuarantee, of a VPC that of its
+// endpoints together, of the NIC that of all.
+//
+//   maximum     NIC: its rate. VPC: its policy's, but not more than the NIC's. Endpoint: its
+//               policy's, but not more than its VPC's. None in the policy: that of the parent. But
+//               never less than its least: with more than 2500 endpoints of one VPC on one host its
+//               maximum of 20 Mbit gives way.
+//   claim       Endpoint: its policy's guarantee, at most its policy's maximum, at least its least.
+//               VPC: its policy's guarantee, or the sum of its endpoints' claims if that is more;
+//               at most its maximum.
+//   guaranteed  NIC: its maximum. `other`: its least. Else the claim, if the claims of all children
+//               of the parent fit in what that is guaranteed. If not, each keeps its least, and
+//               what it claims beyond is scaled in proportion, rounded down: a tree whose children
+//               promise more than the parent has keeps nobody's promise (Shortfall).
+//   burst       The policy's, or 10 ms of `maximum` as planned, at least 16 KiB.
+//   weight      The policy's, 1 to 100. NIC and `other`: the default.
+//
+// So children are never guaranteed more than their parent, and always guaranteed <= maximum <= the
+// parent's maximum.
 //
 // Pure, not thread-safe.
 class Planner {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/version.h"
+#include "vbond/admission/admission_control.h"
 #include "vbond/agent/attach_planner.h"
 #include "vbond/agent/endpoint_files.h"
 #include "vbond/agent/endpoint_reporter.h"
@@ -112,6 +113,8 @@ struct Agent::Impl {
   PeerMap peers;
   conntrack::Tracker tracker;
   EndpointTable endpoints;
+  PolicyTable policies;
+  AdmissionControl admission;
   ConnectionTable connections;
   SpreadPolicy wire;
   RenameMetrics rename_metrics;
@@ -156,6 +159,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       peers(sets),
       tracker(sets, peers, {options.connections_per_vpc}),
       endpoints(peers, sync_state),
+      admission(clock, events, metrics.registry()),
       rename_metrics(metrics.registry(), peers),
       policy_metrics(metrics.registry()),
       renamer({sync_state, endpoints, peers, nic_table, tracker, connections, events, clock, wire,
@@ -172,7 +176,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
               : nullptr,
           [this](EndpointUid, const BondStatus&) { chores->post([this] { reporter.refresh(); }); }),
       interceptor({renamer, endpoints, nic_table, events, clock, *seams.memory, *seams.devices,
-                   *seams.tasks, metrics.registry()},
+                   *seams.tasks, metrics.registry(), admission},
                   intercept_options(options)),
       enforcer(
           tracker, sets, connections, *enforcement, clock, &policy_metrics,
@@ -181,12 +185,16 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       files(staging, endpoints, nic_table),
       relay(
           [this] {
-            std::vector<ChangeObserver*> out{&peers, &endpoints, &enforcer, &rename_metrics};
+            std::vector<ChangeObserver*> out{&peers, &policies, &endpoints, &enforcer,
+                                             &rename_metrics};
             if (overlay) out.push_back(&*overlay);
             out.push_back(&binder);
             return out;
           }(),
-          {[this](HostUid uid) { endpoints.set_host(uid, options.host); },
+          {[this](HostUid uid) {
+             policies.set_host(uid);
+             endpoints.set_host(uid, options.host);
+           },
            [this] { on_in_sync(); }}),
       answers(options.host, tracker, peers, connections),
       sync(
@@ -208,6 +216,8 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                options.tenant_opens, seams.device_directory}),
       standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor},
                {options.host, options.controller, seams.features}) {
+  policies.add_listener(
+      [this](const PolicyTable::Changed& changed) { admission.policies_changed(changed); });
   endpoints.set_listener(
       [this](EndpointUid uid, const EndpointPtr& endpoint) { on_endpoint(uid, endpoint); });
 }

@@ -40,8 +40,24 @@ const char* to_string(EventType type) {
       return "nic-lost";
     case EventType::kNicFound:
       return "nic-found";
+    case EventType::kOverQuota:
+      return "over-quota";
+    case EventType::kOverRate:
+      return "over-rate";
+    case EventType::kLimitUnenforced:
+      return "limit-unenforced";
+    case EventType::kLimitEnforced:
+      return "limit-enforced";
     case EventType::kSync:
       return "sync";
+    case EventType::kOverQuota:
+      return "over-quota";
+    case EventType::kOverRate:
+      return "over-rate";
+    case EventType::kLimitUnenforced:
+      return "limit-unenforced";
+    case EventType::kLimitEnforced:
+      return "limit-enforced";
   }
   return "unknown";
 }
@@ -80,7 +96,8 @@ void EventLog::record(std::shared_ptr<const EventSource> event) {
   // ring and the metrics always.
   const EventType type = event->type();
   const bool at_will = type == EventType::kRefused || type == EventType::kContextOpened ||
-                       type == EventType::kContextClosed;
+                       type == EventType::kContextClosed || type == EventType::kOverQuota ||
+                       type == EventType::kOverRate;
   auto level = at_will ? spdlog::level::debug : spdlog::level::info;
   if (spdlog::should_log(level)) {
     const Event text = event->render();
