@@ -13,7 +13,7 @@ def _rate(by, metric, selector):
 
 
 def _in_time(metric, selector):
-    return f"sum(increase({metric}{{{selector}}}[$__range])) or vector(0)"
+    return f"round(sum(increase({metric}{{{selector}}}[$__range]))) or vector(0)"
 
 
 def _cut_quantile(quantile):
@@ -67,8 +67,8 @@ _VERDICTS = [
           [Query(_rate(_E, "qmasq_vbond_conntrack_shadow_hits_total", on_endpoint), _OF_ENDPOINT)]),
     Table("Top refusals", """Verbs that named a peer and were refused, in the time shown: EACCES by rules, EHOSTUNREACH no
           such address in the VPC, EINVAL bad arguments. `qmasq events --type refused` has the reason of each.""", COUNT,
-          [f"""topk(10, sum by (instance, verb, errno)
-           (increase(qmasq_vbond_rename_refusals_total{{{on_host}}}[$__range])))"""],
+          [f"""topk(10, round(sum by (instance, verb, errno)
+           (increase(qmasq_vbond_rename_refusals_total{{{on_host}}}[$__range]))))"""],
           {"instance": "Host", "verb": "Verb", "errno": "Answer", "Value": "Refusals"}),
 ]
 
@@ -88,10 +88,9 @@ _CHANGES = [
 ]
 
 _REFUSED = [
-    Graph("Verbs refused", """Calls that are not offered or not allowed, by name.""", PER_SECOND,
-          [Query(f"""sum by (verb) (rate(qmasq_vbond_verbs_total{{{on_host},verdict="refused"}}[$__rate_interval])) > 0
-                 or sum(rate(qmasq_vbond_verbs_total{{{on_host},verdict="refused"}}[$__rate_interval]))""",
-                 "{{verb}}")]),
+    Graph("Verbs refused", """Calls that are not offered or not allowed, the ten most frequent by name.""", PER_SECOND,
+          [Query(f"""topk(10, sum by (verb)
+                 (rate(qmasq_vbond_verbs_total{{{on_host},verdict="refused"}}[$__rate_interval])))""", "{{verb}}")]),
     Graph("Signs of a hostile program", """Calls without a sound header, on devices that the program did not open, and
           plain writes. An ordinary program makes none of them.""", PER_SECOND,
           [Query(f"""sum by (instance, verb) (rate(qmasq_vbond_verbs_total{{{on_host},

@@ -44,9 +44,9 @@ _GLANCE = [
     Number("Fullest quota", """The quota that is closest to its limit, of endpoints and VPCs.""", SHARE,
            f"max(endpoint:qmasq_quota:ratio{{{on_endpoint}}} or vpc:qmasq_quota:ratio{{{on_vpc}}})", _FILLING),
     Number("Calls refused", """Calls refused for a quota (EDQUOT) or a verb rate (EAGAIN) in the time shown.""", COUNT,
-           f"""(sum(increase(qmasq_vbond_quota_refusals_total{{{on_endpoint}}}[$__range])) or vector(0))
+           f"""round((sum(increase(qmasq_vbond_quota_refusals_total{{{on_endpoint}}}[$__range])) or vector(0))
            + (sum(increase(qmasq_vbond_verb_rate_admissions_total{{{on_endpoint},result="refused"}}[$__range]))
-           or vector(0))""", ((None, TEXT), (1, YELLOW))),
+           or vector(0)))""", ((None, TEXT), (1, YELLOW))),
 ]
 
 _VPCS = [

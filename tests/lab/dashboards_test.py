@@ -176,6 +176,8 @@ class Dashboards(labtest.LabTest):
                 self.begun, self.ended, INTERVAL))
             self.assertLess(max(seen), 1.15 * MAXIMUM, host)
             self.assertGreater(max(seen), 0.5 * MAXIMUM, host)
+        self.assertEqual(total('qmasq_controller_objects{kind="endpoint"}'), 5)
+        self.assertEqual(total("max(qmasq_controller_revision)"), total("max(qmasq_vbond_sync_held_revision)"))
         self.assertEqual(total("sum(qmasq_vbond_qos_vpc_limits_enforced == 0) or vector(0)"), 0)
         self.assertGreater(total(f'max(max_over_time(vpc:qmasq_throttled:rate5m{{vpc="blue"}}[{span}]))'), 0.3)
         for what, least in (
