@@ -117,6 +117,7 @@ void Hub::commit(const Commit& commit) {
     peer.session.note(commit);
     pump(peer);
   }
+  publish_counts();
   check_waiters();
 }
 

@@ -28,10 +28,11 @@ def _quantile_of_all(quantile):
 _GLANCE = [
     Number("Hosts online", """Hosts whose agents the controller hears.""", COUNT,
            'sum(qmasq_controller_hosts{state="online"})'),
-    Number("Hosts offline", """Nothing heard for three heartbeats. What runs there goes on; it gets no changes.""", COUNT,
+    Number("Hosts offline", """Nothing heard for three heartbeats. What runs there goes on; it gets no
+           changes.""", COUNT,
            'sum(qmasq_controller_hosts{state="offline"})', _ALARM),
-    Number("Agents at the newest revision", """Part of the agents that have applied what the controller has. Below 100 %
-           for more than moments: see "Revisions behind".""", SHARE,
+    Number("Agents at the newest revision", """Part of the agents that have applied what the controller has. Below 100
+           % for more than moments: see "Revisions behind".""", SHARE,
            f"""count(qmasq_vbond_sync_held_revision{{{on_host}}} >= on () group_left () max(qmasq_controller_revision))
            / count(qmasq_vbond_sync_held_revision{{{on_host}}}) or vector(0)""",
            ((None, RED), (0.9, YELLOW), (1, GREEN))),
@@ -44,21 +45,21 @@ _GLANCE = [
 ]
 
 _HOSTS = [
-    Graph("Hosts by state", """As the controller knows their agents. `never_joined`: created by an administrator, no agent
-          came yet.""", COUNT, [Query("sum by (state) (qmasq_controller_hosts)", "{{state}}")], stacked=True),
+    Graph("Hosts by state", """As the controller knows their agents. `never_joined`: created by an administrator, no
+          agent came yet.""", COUNT, [Query("sum by (state) (qmasq_controller_hosts)", "{{state}}")], stacked=True),
     Graph("Revisions behind", """Newest revision that the controller spoke of, less the newest that the agent applied.
           Above 0 for long: a batch was rejected.""", COUNT,
           [Query(f"sum by (instance) (qmasq_vbond_sync_lag_revisions{{{on_host}}})", "{{instance}}")]),
-    Graph("Agents connected and in sync", """1: yes. `in sync` stays 1 while the controller is away, because what is held
-          goes on being used.""", COUNT, [
+    Graph("Agents connected and in sync", """1: yes. `in sync` stays 1 while the controller is away, because what is
+          held goes on being used.""", COUNT, [
               Query(f"sum by (instance) (qmasq_vbond_sync_connected{{{on_host}}})", "connected: {{instance}}"),
               Query(f"sum by (instance) (qmasq_vbond_sync_in_sync{{{on_host}}})", "in sync: {{instance}}")]),
     Graph("Batches and streams at the agents", """Batches of changes by result, and attempts to open the stream.""",
           PER_SECOND, [
               Query(_rate("result", "qmasq_vbond_sync_batches_total", on_host), "batches {{result}}"),
               Query(_rate("result", "qmasq_vbond_sync_streams_total", on_host), "streams {{result}}")]),
-    Table("NICs", """RDMA devices that may be used, and of these those with a usable address. A host where none is usable
-          takes no programs.""", COUNT, [
+    Table("NICs", """RDMA devices that may be used, and of these those with a usable address. A host where none is
+          usable takes no programs.""", COUNT, [
               f'sum by (instance) (qmasq_vbond_nic_devices{{{on_host},state="active"}})',
               f'sum by (instance) (qmasq_vbond_nic_devices{{{on_host},state="down"}})',
               f"sum by (instance) (qmasq_vbond_nic_usable{{{on_host}}})"],
@@ -116,13 +117,14 @@ _AGENTS = [
 _OVERLAY = [
     Graph("Overlay objects", """Kernel objects that should be there, and that were put or found there.""", COUNT,
           [Query(f"sum by (kind, state) (qmasq_vbond_overlay_objects{{{on_host}}})", "{{kind}} {{state}}")]),
-    Graph("Overlay changes and faults", """Changes sent to the kernel in a second by result, and objects that are not as
-          they should be.""", COUNT, [
+    Graph("Overlay changes and faults", """Changes sent to the kernel in a second by result, and objects that are not
+          as they should be.""", COUNT, [
               Query(_rate("result", "qmasq_vbond_overlay_changes_total", on_host), "changes {{result}} a second"),
               Query(f"sum by (instance) (qmasq_vbond_overlay_faults{{{on_host}}})", "faults on {{instance}}")]),
     Graph("Overlay reconciled", """Passes over the overlay: `full` compares with the kernel, `delta` with what was put
           there last.""", PER_SECOND,
-          [Query(_rate("instance, scope", "qmasq_vbond_overlay_reconciles_total", on_host), "{{scope}} on {{instance}}")]),
+          [Query(_rate("instance, scope", "qmasq_vbond_overlay_reconciles_total", on_host),
+                 "{{scope}} on {{instance}}")]),
     Graph("Overlay: the last pass", """How long it took.""", SECONDS,
           [Query(f"max by (instance) (qmasq_vbond_overlay_last_reconcile_seconds{{{on_host}}})", "{{instance}}")]),
 ]
@@ -141,8 +143,8 @@ _CONTROLLER = [
         Query(f"sum by (instance) (qmasq_vbond_sync_held_revision{{{on_host}}})", "{{instance}}")]),
     Graph("Objects", """What the store holds.""", COUNT,
           [Query("sum by (kind) (qmasq_controller_objects)", "{{kind}}")], width=8),
-    Graph("Sent to agents", """Batches in a second by kind. Many snapshots: agents that lost their state, or were away for
-          long.""", PER_SECOND,
+    Graph("Sent to agents", """Batches in a second by kind. Many snapshots: agents that lost their state, or were away
+          for long.""", PER_SECOND,
           [Query("sum by (kind) (rate(qmasq_controller_sync_batches_total[$__rate_interval]))", "{{kind}}")], width=8),
     Graph("Bytes sent to agents", """Messages of all sync streams.""", "Bps",
           [Query("sum(rate(qmasq_controller_sync_sent_bytes_total[$__rate_interval]))", "sent")], width=8),

@@ -120,8 +120,11 @@ class Relay:
         request.send_response(200)
         request.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
         request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
+        try:
+            request.end_headers()
+            request.wfile.write(body)
+        except BrokenPipeError:
+            pass  # the host was slow, and the server has given this scrape up
 
     def __enter__(self):
         self._thread.start()

@@ -129,6 +129,25 @@ struct AdmissionMetrics::Row::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
+  // Counters are there, at 0, as soon as there is a limit: one that appears at 1 has no rate.
+  prometheus::Counter& refusal(std::size_t i) {
+    auto*& counter = refusals[i];
+    if (counter == nullptr) {
+      counter =
+          &all.refusals.Add(with(labels, "resource", to_string(static_cast<qos::Resource>(i))));
+    }
+    return *counter;
+  }
+  prometheus::Counter& verb(std::size_t i, bool admitted) {
+    auto*& counter = verbs[i][admitted ? 1 : 0];
+    if (counter == nullptr) {
+      counter =
+          &all.admissions.Add(with(with(labels, "verb", to_string(static_cast<qos::VerbKind>(i))),
+                                   "result", admitted ? "admitted" : "refused"));
+    }
+    return *counter;
+  }
+
   AdmissionMetrics::Impl& all;
   const Labels labels;
   const bool endpoint;
@@ -153,8 +172,10 @@ void AdmissionMetrics::Row::show_used(const qos::Amounts& used) {
 }
 
 void AdmissionMetrics::Row::show_limits(const qos::Quotas& limits) {
-  for (std::size_t i = 0; i < qos::kResources; ++i)
+  for (std::size_t i = 0; i < qos::kResources; ++i) {
     impl_->limits[i].show(limits.limits[i]);
+    if (impl_->endpoint && limits.limits[i]) impl_->refusal(i);
+  }
 }
 
 void AdmissionMetrics::Row::show_rates(const qos::VerbRates& rates) {
@@ -162,25 +183,18 @@ void AdmissionMetrics::Row::show_rates(const qos::VerbRates& rates) {
   for (std::size_t i = 0; i < qos::kVerbKinds; ++i) {
     const auto& rate = rates.rates[i];
     impl_->rates[i].show(rate ? std::optional<std::uint64_t>(rate->per_second) : std::nullopt);
+    if (!rate) continue;
+    impl_->verb(i, true);
+    impl_->verb(i, false);
   }
 }
 
 void AdmissionMetrics::Row::count_refusal(qos::Resource resource) {
-  if (!impl_->endpoint) return;
-  auto*& counter = impl_->refusals[static_cast<std::size_t>(resource)];
-  if (counter == nullptr)
-    counter = &impl_->all.refusals.Add(with(impl_->labels, "resource", to_string(resource)));
-  counter->Increment();
+  if (impl_->endpoint) impl_->refusal(static_cast<std::size_t>(resource)).Increment();
 }
 
 void AdmissionMetrics::Row::count_verb(qos::VerbKind kind, bool admitted) {
-  if (!impl_->endpoint) return;
-  auto*& counter = impl_->verbs[static_cast<std::size_t>(kind)][admitted ? 1 : 0];
-  if (counter == nullptr) {
-    counter = &impl_->all.admissions.Add(with(with(impl_->labels, "verb", to_string(kind)),
-                                              "result", admitted ? "admitted" : "refused"));
-  }
-  counter->Increment();
+  if (impl_->endpoint) impl_->verb(static_cast<std::size_t>(kind), admitted).Increment();
 }
 
 }  // namespace qmasq::vbond

@@ -23,6 +23,9 @@ using conntrack::Effect;
 constexpr std::size_t kResults = 4;
 constexpr std::array kResultNames = {"admitted", "forbidden", "gone", "limit"};
 
+constexpr std::array kCauses = {Effect::Cause::kRules, Effect::Cause::kOwnGone,
+                                Effect::Cause::kPeerGone, Effect::Cause::kPeerMoved};
+
 const char* name_of(Effect::Cause cause) {
   switch (cause) {
     case Effect::Cause::kRules:
@@ -101,6 +104,10 @@ struct PolicyMetrics::Impl {
     for (std::size_t i = 0; i < kResults; ++i)
       it->second.verdicts[i] = &verdicts.Add(with(labels, "verdict", kResultNames[i]));
     it->second.shadow = &shadow_hits.Add(labels);
+    // At 0 before the first of them happens: a counter that appears at 1 has no rate.
+    for (Effect::Cause cause : kCauses)
+      cuts.Add(with(labels, "cause", name_of(cause)));
+    narrowed.Add(labels);
     return it->second;
   }
 
