@@ -183,10 +183,11 @@ Result<Plan> DevlinkBackend::readback(const VpcOf& vpc_of) {
       stray_nodes_.insert(object.id.name);
     }
   }
+  bool known = before.count(NodeId::nic()) != 0;
   for (NodeId id : {NodeId::nic(), NodeId::other()}) {
     if (auto was = before.find(id); was != before.end()) {
       plan.nodes.insert(*was);
-    } else if (!leaves_.empty()) {
+    } else if (!known && !leaves_.empty()) {
       plan.nodes.emplace(id, Node{id, NodeId::nic(), kLeastGuarantee, kUnlimited, 0, 0, {}});
     }
   }
