@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kTimeoutSeconds = 5;
 // The kernel fills at most 32 KiB of a dump into one datagram.
-constexpr std::size_t kLargest = 64 * 1024;
+constexpr std::size_t kLargest = 65536;
 
 using Socket = std::unique_ptr<mnl_socket, int (*)(mnl_socket*)>;
 
