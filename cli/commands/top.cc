@@ -24,6 +24,7 @@ namespace qmasq::cli {
 namespace {
 
 constexpr std::chrono::milliseconds kShortest{100};
+constexpr int kMostBlocks = 1'000'000'000;
 
 struct Arguments {
   QosScope scope;
@@ -109,8 +110,8 @@ void add_top_command(CLI::App& root, Shell& shell) {
       add_command(root, shell, "top",
                   "Who sends how much right now, fastest first; refreshes in place", args, top);
   add_duration(command, "--interval", args->interval, "Time between two looks [2s]");
-  command.add_option("--count", args->count, "End after so many [go on until interrupted]")
-      ->check(CLI::PositiveNumber.description(""))
+  command.add_option("--count", args->count, "End after so many blocks [go on until interrupted]")
+      ->check(CLI::Range(1, kMostBlocks).description(""))
       ->type_name("N");
   add_scope_options(command, shell, args->scope);
   command.footer(R"(

@@ -130,7 +130,7 @@ TEST(CommandLine, MistakesAreNamedAndExitWithTwo) {
       {{"qos", "show", "--local", "--host", "hostA"}, "--local"},
       {{"top", "--interval", "0"}, "--interval: at least 100ms"},
       {{"top", "--interval", "soon"}, "'soon' is not a duration"},
-      {{"top", "--count", "0"}, "--count"},
+      {{"top", "--count", "0"}, "--count: Value 0 not in range 1 to"},
       {{"run", "--", "true"}, "--endpoint is required"},
       {{"run", "--endpoint", "blue/a"}, "run: the program is missing"},
       {{"run", "--endpoint", "a/b/c", "--", "true"}, "'a/b/c'"},
