@@ -72,8 +72,8 @@ std::string qos_text(const Server& server, const v1::Vpc& vpc) {
   v1::EndpointService::Stub stub(server.channel());
   v1::ListEndpointsRequest request;
   request.set_parent(vpc.name());
-  int enforced = 0;
-  int unknown = 0;
+  std::size_t enforced = 0;
+  std::size_t unknown = 0;
   std::vector<std::string> not_enforced;
   auto read =
       each_page(server, stub, &v1::EndpointService::Stub::ListEndpoints, request,
@@ -92,10 +92,13 @@ std::string qos_text(const Server& server, const v1::Vpc& vpc) {
                   }
                 });
   if (!read) return "unknown: " + read.error().message;
-  if (enforced + unknown == 0 && not_enforced.empty()) return "no endpoints";
+  const std::size_t all = enforced + unknown + not_enforced.size();
+  if (all == 0) return "no endpoints";
   std::vector<std::string> lines;
-  if (enforced > 0) lines.push_back(fmt::format("enforced for {} endpoints", enforced));
-  if (unknown > 0) lines.push_back(fmt::format("not reported yet for {} endpoints", unknown));
+  if (enforced > 0) lines.push_back(fmt::format("enforced for {} of {} endpoints", enforced, all));
+  if (unknown > 0) {
+    lines.push_back(fmt::format("not reported yet for {} of {} endpoints", unknown, all));
+  }
   constexpr std::size_t kMostShown = 20;
   const std::size_t left_out = not_enforced.size() - std::min(not_enforced.size(), kMostShown);
   not_enforced.resize(not_enforced.size() - left_out);

@@ -18,10 +18,16 @@ void warn_of_oversubscription(
     std::vector<std::string> names;
     for (const std::string& name : nic.may_suffer())
       names.push_back(short_name(name));
-    shell.console.err << printable(fmt::format(
-                             "warning: {} of {} has {}, and the guarantees there add up to {}",
-                             nic.device(), short_name(nic.host()), rate_text(nic.rate_bps()),
-                             rate_text(nic.guaranteed_bps())))
+    const std::string what =
+        nic.vpc().empty()
+            ? fmt::format("{} of {} has {}, and the guarantees there", nic.device(),
+                          short_name(nic.host()), rate_text(nic.rate_bps()))
+            : fmt::format(
+                  "{} may have {} on {}, and the guarantees of its "
+                  "endpoints there",
+                  short_name(nic.vpc()), rate_text(nic.rate_bps()), short_name(nic.host()));
+    shell.console.err << printable(fmt::format("warning: {} add up to {}", what,
+                                               rate_text(nic.guaranteed_bps())))
                       << '\n';
     if (!names.empty()) {
       shell.console.err << "  may get less than promised: " << printable(join(names)) << '\n';

@@ -11,8 +11,8 @@
 // What resources say of their QoS, for people.
 namespace qmasq::cli {
 
-// On standard error, for each NIC whose guarantees add up to more than it has: which, the two
-// figures, and who may get less than promised.
+// On standard error, for each NIC (or VPC on a host) whose guarantees add up to more than it has:
+// which, the two figures, and who may get less than promised.
 void warn_of_oversubscription(
     const Shell& shell,
     const google::protobuf::RepeatedPtrField<v1::Oversubscription>& oversubscriptions);

@@ -350,7 +350,7 @@ TEST_P(DevlinkBackendSuite, RemovingTheNicRemovesAllOfOurs) {
 }
 
 TEST_P(DevlinkBackendSuite, AfterARestartItKnowsItsOwn) {
-  Plan want = plan_of({nic_node(1000), vpc_node(17, 20, 100), vpc_node(18, 0, 50),
+  Plan want = plan_of({nic_node(1000), other_node(1000), vpc_node(17, 20, 100), vpc_node(18, 0, 50),
                        endpoint_node(1, 17, 15, 100), endpoint_node(3, 18, 0, 50)});
   reach(*start(), want);
 
@@ -358,8 +358,8 @@ TEST_P(DevlinkBackendSuite, AfterARestartItKnowsItsOwn) {
   Plan have = readback(*backend);
   EXPECT_EQ(have.nodes.size(), want.nodes.size());
   for (const Step& step : qos::diff(have, want)) {
-    // The NIC's rate is nowhere in the kernel.
-    EXPECT_EQ(step.node.id, NodeId::nic());
+    // The NIC's rate is nowhere in the kernel, and neither is `other`.
+    EXPECT_TRUE(step.node.id == NodeId::nic() || step.node.id == NodeId::other());
     EXPECT_EQ(step.kind, Step::Kind::kChange);
   }
   reach(*backend, want);
@@ -380,7 +380,7 @@ TEST_P(DevlinkBackendSuite, AfterARestartItRemovesWhatIsNobodys) {
   EXPECT_EQ(have.nodes.count(NodeId::endpoint(EndpointUid{1})), 1U);
   EXPECT_EQ(have.nodes.count(NodeId::endpoint(EndpointUid{2})), 0U);
   EXPECT_EQ(have.nodes.count(NodeId::endpoint(EndpointUid{3})), 0U);
-  EXPECT_EQ(have.nodes.count(NodeId::vpc(VpcUid{18})), 1U);
+  EXPECT_EQ(have.nodes.count(NodeId::vpc(VpcUid{18})), 0U);
   reach(*backend, plan_of({nic_node(1000), vpc_node(17, 20, 100), endpoint_node(1, 17, 15, 100),
                            endpoint_node(3, 17, 0, 60)}));
   EXPECT_EQ(nodes(), 1U);
@@ -398,6 +398,7 @@ TEST_P(DevlinkBackendSuite, AnEmptyProgramSweepsToo) {
   auto backend = start();
   (void)readback(*backend);
   EXPECT_TRUE(backend->program({}).empty());
+  EXPECT_EQ(nodes(), 0U);
   EXPECT_EQ(leaf(1).parent, "");
   EXPECT_EQ(leaf(1).tx_share, 0U);
 }
@@ -523,6 +524,55 @@ TEST_P(DevlinkBackendSuite, AboveTheLinkIsTheDriversErrorAndLeavesNothing) {
       << results.at(2).error().message;
   EXPECT_EQ(leaf(1).tx_share, 0U);
   EXPECT_EQ(leaf(1).parent, "");
+}
+
+DevlinkQosWorld::DevlinkQosWorld(std::unique_ptr<DevlinkWorld> world) : world_(std::move(world)) {}
+
+std::unique_ptr<Backend> DevlinkQosWorld::backend() {
+  qos::devlink::Options options;
+  options.handle = world_->handle();
+  options.port_of = [this](EndpointUid uid) -> std::optional<std::uint32_t> {
+    auto ports = world_->ports();
+    if (uid.value == 0 || uid.value > ports.size()) return std::nullopt;
+    return ports[uid.value - 1];
+  };
+  options.endpoint_of = [this](std::uint32_t port) -> std::optional<EndpointUid> {
+    auto ports = world_->ports();
+    auto at = std::find(ports.begin(), ports.end(), port);
+    if (at == ports.end()) return std::nullopt;
+    return EndpointUid{static_cast<std::uint64_t>(at - ports.begin()) + 1};
+  };
+  return qos::devlink::make_devlink_backend(std::move(options), world_->connect()).value();
+}
+
+bool DevlinkQosWorld::is_clean() {
+  auto objects = world_->connect()->objects().value();
+  return objects.size() == world_->ports().size() &&
+         std::all_of(objects.begin(), objects.end(), [](const RateObject& object) {
+           return object.tx_share == 0 && object.tx_max == 0 && object.parent.empty();
+         });
+}
+
+std::vector<EndpointUid> DevlinkQosWorld::endpoints() {
+  return {EndpointUid{1}, EndpointUid{2}, EndpointUid{3}, EndpointUid{4}};
+}
+
+Node DevlinkQosWorld::rounded(const Node& node) {
+  Node round = node;
+  round.burst = 0;
+  round.weight = 0;
+  round.ports = {};
+  if (node.id == NodeId::nic() || node.id == NodeId::other()) {
+    round.guaranteed = qos::kLeastGuarantee;
+    round.maximum = qos::devlink::kUnlimited;
+    return round;
+  }
+  auto down = [](BitsPerSecond rate) {
+    return BitsPerSecond{std::max(rate.value / kMbit, std::uint64_t{1}) * kMbit};
+  };
+  if (node.guaranteed > qos::kLeastGuarantee) round.guaranteed = down(node.guaranteed);
+  round.maximum = down(node.maximum);
+  return round;
 }
 
 }  // namespace qmasq::test

@@ -13,6 +13,7 @@
 
 #include "qos/backends/devlink/backend.h"
 #include "qos/backends/devlink/rates.h"
+#include "tests/support/qos_contract.h"
 
 // What devlink's rate objects must do, and what the backend makes of them. Run on the fake (unit)
 // and on netdevsim (integration): instantiate both suites with a factory.
@@ -28,6 +29,19 @@ class DevlinkWorld {
   [[nodiscard]] virtual std::unique_ptr<qos::devlink::Rates> connect() = 0;
 };
 using DevlinkWorldFactory = std::function<std::unique_ptr<DevlinkWorld>()>;
+
+// The same for the suite of all backends, qos_contract.h; on a kernel without weights.
+class DevlinkQosWorld final : public QosWorld {
+ public:
+  explicit DevlinkQosWorld(std::unique_ptr<DevlinkWorld> world);
+  std::unique_ptr<qos::Backend> backend() override;
+  bool is_clean() override;
+  std::vector<EndpointUid> endpoints() override;
+  qos::Node rounded(const qos::Node& node) override;
+
+ private:
+  std::unique_ptr<DevlinkWorld> world_;
+};
 
 // The seam: Rates.
 class DevlinkRatesContract : public ::testing::TestWithParam<DevlinkWorldFactory> {

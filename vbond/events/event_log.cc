@@ -40,14 +40,6 @@ const char* to_string(EventType type) {
       return "nic-lost";
     case EventType::kNicFound:
       return "nic-found";
-    case EventType::kOverQuota:
-      return "over-quota";
-    case EventType::kOverRate:
-      return "over-rate";
-    case EventType::kLimitUnenforced:
-      return "limit-unenforced";
-    case EventType::kLimitEnforced:
-      return "limit-enforced";
     case EventType::kSync:
       return "sync";
     case EventType::kOverQuota:

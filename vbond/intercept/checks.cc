@@ -211,7 +211,6 @@ Answer check_and_run(Trap& trap, Context& context, const uverbs::Call& call,
   // What the table does not know could carry anything: the kernel that runs may know it.
   int err = uverbs::check_attrs(call, verb, uverbs::UnknownAttrs::kRefuse);
   if (err != 0) return Answer::fails(err);
-  context.has_run.store(true, std::memory_order_relaxed);
   switch (verb.handler) {
     case Handler::kGetContext:
       return check_back_door(trap, context, call, verb);

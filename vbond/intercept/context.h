@@ -56,8 +56,6 @@ struct Context : std::enable_shared_from_this<Context> {
   // yet. Guarded by mutex. What this proves and what not: executor.h.
   std::vector<uverbs::QpType> pending;
   Inventory inventory;  // guarded by mutex
-  // Something was let run since the inventory was last compared with what the kernel has.
-  std::atomic<bool> has_run{false};
 
   // For HolderWatch alone.
   std::mutex holder_mutex;

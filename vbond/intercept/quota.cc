@@ -19,15 +19,10 @@ using qos::Resource;
 using qos::VerbKind;
 using uverbs::Handler;
 
-// All that a quota counts and whose calls may run in the tenant.
-constexpr std::array kOfSoftware = {Resource::kMemoryRegions};
-constexpr std::array kOfHardware = {Resource::kQueuePairs, Resource::kCompletionQueues,
-                                    Resource::kSharedReceiveQueues, Resource::kMemoryRegions};
-
-std::span<const Resource> run_by_tenants(const Context& context) {
-  if (context.software) return kOfSoftware;
-  return kOfHardware;
-}
+// All of them, wherever they are made: what the agent executes it knows, but where a tenant may
+// open the device itself it can also make objects by write().
+constexpr std::array kCounted = {Resource::kQueuePairs, Resource::kCompletionQueues,
+                                 Resource::kSharedReceiveQueues, Resource::kMemoryRegions};
 
 uverbs::Object object_of(Resource kind) {
   switch (kind) {
@@ -191,7 +186,7 @@ void settle(Attachment& attachment, Context& context, TaskInspector& tasks) {
   std::lock_guard lock(context.mutex);
   if (context.closed) return;
   ContextObjects kernel(context);
-  for (Resource kind : run_by_tenants(context)) {
+  for (Resource kind : kCounted) {
     (void)context.inventory.settle(kind, kernel, [&](const Flight& flight) {
       return attachment.flights.in_flight(flight, tasks);
     });
@@ -222,10 +217,8 @@ void reclaim(std::span<const std::shared_ptr<Attachment>> attachments, HolderWat
 
 void settle_all(std::span<const std::shared_ptr<Attachment>> attachments, TaskInspector& tasks) {
   for (const auto& attachment : attachments) {
-    for (const auto& context : attachment->contexts().all()) {
-      if (context->has_run.exchange(false, std::memory_order_relaxed))
-        settle(*attachment, *context, tasks);
-    }
+    for (const auto& context : attachment->contexts().all())
+      settle(*attachment, *context, tasks);
   }
 }
 

@@ -59,7 +59,7 @@ void settle(Attachment& attachment, Context& context, TaskInspector& tasks);
 void reclaim(std::span<const std::shared_ptr<Attachment>> attachments, HolderWatch& watch,
              TaskInspector& tasks, const Tenancy& tenancy, bool all_of_vpc);
 
-// Every few seconds: settles all contexts in which something has run in the tenant since.
+// Every few seconds: what nobody asked about, and what nobody should have made.
 void settle_all(std::span<const std::shared_ptr<Attachment>> attachments, TaskInspector& tasks);
 
 }  // namespace qmasq::vbond

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "qos/backends/devlink/kernel.h"
-#include "qos/policy.h"
 
 namespace qmasq::qos::devlink {
 namespace {
@@ -119,7 +118,10 @@ class DevlinkBackend final : public Backend {
   std::map<NodeId, Node> nodes_;
   std::map<NodeId, Leaf> leaves_;          // of the endpoints in nodes_
   std::map<std::uint32_t, NodeId> ports_;  // the same, by port
-  std::set<std::uint32_t> strays_;         // leaves of ours of nobody
+  // Of ours and of nobody: leaves, nodes.
+  std::set<std::uint32_t> strays_;
+  std::set<std::string> stray_nodes_;
+  bool read_ = false;
 };
 
 // What objects there are says what the kernel offers and how many nodes a plan can have: each
@@ -143,6 +145,7 @@ Result<Plan> DevlinkBackend::readback(const VpcOf& vpc_of) {
   leaves_.clear();
   ports_.clear();
   strays_.clear();
+  stray_nodes_.clear();
 
   Plan plan;
   auto add = [&](const RateObject& object, NodeId id, NodeId parent) {
@@ -157,10 +160,6 @@ Result<Plan> DevlinkBackend::readback(const VpcOf& vpc_of) {
     plan.nodes.emplace(id, node);
   };
   for (const RateObject& object : objects) {
-    auto vpc = object.id.kind == RateId::Kind::kNode ? vpc_of_name(object.id.name) : std::nullopt;
-    if (vpc) add(object, NodeId::vpc(VpcUid{*vpc}), NodeId::nic());
-  }
-  for (const RateObject& object : objects) {
     auto vpc = object.id.kind == RateId::Kind::kLeaf ? vpc_of_name(object.parent) : std::nullopt;
     if (!vpc) continue;
     auto endpoint = options_.endpoint_of(object.id.port);
@@ -173,21 +172,35 @@ Result<Plan> DevlinkBackend::readback(const VpcOf& vpc_of) {
     leaves_[id] = {object.id.port, *vpc};
     ports_[object.id.port] = id;
   }
-  // The NIC's node is there as soon as any other is.
-  if (auto was = before.find(NodeId::nic()); was != before.end()) {
-    plan.nodes.insert(*was);
-  } else if (!plan.nodes.empty()) {
-    Node nic{NodeId::nic(), NodeId::nic(), kLeastGuarantee, kGranularity, 0, kDefaultWeight, {}};
-    for (const auto& [id, node] : plan.nodes)
-      nic.maximum = std::max(nic.maximum, node.maximum);
-    plan.nodes.emplace(nic.id, nic);
+  // A node that no endpoint of ours is below is of no VPC that is here.
+  for (const RateObject& object : objects) {
+    auto vpc = object.id.kind == RateId::Kind::kNode ? vpc_of_name(object.id.name) : std::nullopt;
+    if (!vpc) continue;
+    if (std::any_of(leaves_.begin(), leaves_.end(),
+                    [&](const auto& leaf) { return leaf.second.vpc == *vpc; })) {
+      add(object, NodeId::vpc(VpcUid{*vpc}), NodeId::nic());
+    } else {
+      stray_nodes_.insert(object.id.name);
+    }
   }
-  if (auto was = before.find(NodeId::other()); was != before.end()) plan.nodes.insert(*was);
+  bool known = before.count(NodeId::nic()) != 0;
+  for (NodeId id : {NodeId::nic(), NodeId::other()}) {
+    if (auto was = before.find(id); was != before.end()) {
+      plan.nodes.insert(*was);
+    } else if (!known && !leaves_.empty()) {
+      plan.nodes.emplace(id, Node{id, NodeId::nic(), kLeastGuarantee, kUnlimited, 0, 0, {}});
+    }
+  }
   nodes_ = plan.nodes;
+  read_ = true;
   return plan;
 }
 
 std::vector<Status> DevlinkBackend::program(std::span<const Step> steps) {
+  if (!read_) {
+    Status unread = fail(Code::kFailedPrecondition, "what the kernel has was not read back yet");
+    return std::vector<Status>(steps.size(), unread);
+  }
   sweep();
   // An endpoint that is removed and added (its ports changed, which devlink does not have) keeps
   // its limits meanwhile, as long as its parent stays too.
@@ -233,6 +246,7 @@ Status DevlinkBackend::run(const Step& step) {
 
 Status DevlinkBackend::put_vpc(const Node& node) {
   RateId id = RateId::node(node_name(node.id.uid));
+  stray_nodes_.erase(id.name);
   auto now = rates_->object(id);
   if (!now && now.error().err == ENODEV) {
     // First the mark, then the limits: nothing is below it yet.
@@ -436,12 +450,16 @@ Status DevlinkBackend::remove_all() {
   leaves_.clear();
   ports_.clear();
   strays_.clear();
+  stray_nodes_.clear();
   return {};
 }
 
 void DevlinkBackend::sweep() {
   for (auto stray = strays_.begin(); stray != strays_.end();) {
     stray = release(*stray) ? strays_.erase(stray) : std::next(stray);
+  }
+  for (auto stray = stray_nodes_.begin(); stray != stray_nodes_.end();) {
+    stray = delete_node(*stray) ? stray_nodes_.erase(stray) : std::next(stray);
   }
 }
 

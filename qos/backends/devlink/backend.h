@@ -29,6 +29,9 @@ namespace qmasq::qos::devlink {
 // mlx5/core/esw/qos.c MLX5_LINKSPEED_UNIT), and rates above the link's.
 inline constexpr BitsPerSecond kGranularity{1'000'000};
 
+// What readback() says of nodes that devlink does not limit: the highest rate there is.
+inline constexpr BitsPerSecond kUnlimited{10'000'000'000'000};
+
 struct Options {
   std::string handle;  // the switch's device: "pci/0000:03:00.0"
   // Index of the port that an endpoint has there (`devlink port`). Nothing: none; then its steps
@@ -41,11 +44,12 @@ struct Options {
 // On the running kernel. Errors: those of parse_handle() and open_kernel_rates(). A device in
 // legacy mode is no error: its leaves may come later; steps fail until then.
 //
-// Of the interface (qos/backend.h): readback() after a restart cannot know the NIC's rate and says
-// the largest maximum of what it found; it says burst, ports and, where the kernel has no weights,
-// weights as this object programmed them last, none where it did not. capabilities() may lose
-// `guarantee` or `weight` when the driver first refuses one: the node is then programmed without.
-// A removal and an addition of one endpoint in one program() leave its limits on in between.
+// Of the interface (qos/backend.h): readback() after a restart cannot know the nodes of the NIC and
+// of `other`: as soon as anything of ours is there, it gives them kUnlimited, no burst, no weight.
+// It gives burst, ports and, where the kernel has no weights, weights as this object programmed
+// them last, none where it did not. capabilities() may lose `guarantee` or `weight` when the driver
+// first refuses one: the node is then programmed without. A removal and an addition of one endpoint
+// in one program() leave its limits on in between.
 [[nodiscard]] Result<std::unique_ptr<Backend>> make_devlink_backend(Options options);
 
 // On any kernel. Reads its objects once, to see what it offers.

@@ -121,16 +121,16 @@ std::vector<std::byte> encode_filter(const Filter& spec, int device, std::uint32
   Builder builder(RTM_NEWTFILTER, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sequence,
                   head_of(device, spec.handle, kOurs, filter_info(spec.priority, spec.protocol)));
   builder.text(TCA_KIND, "flower").options([&](Builder& in) {
-    in.u32(TCA_FLOWER_CLASSID, spec.target)
-        .u32(TCA_FLOWER_FLAGS, TCA_CLS_FLAGS_SKIP_HW)
-        .be16(TCA_FLOWER_KEY_ETH_TYPE, spec.protocol)
-        .u8(TCA_FLOWER_KEY_IP_PROTO, IPPROTO_UDP)
-        .be16(TCA_FLOWER_KEY_UDP_DST, spec.match->destination_port)
-        .be16(TCA_FLOWER_KEY_UDP_DST_MASK, 0xffff);
+    // In the order of tc(8). A key without a mask is matched whole.
+    in.u8(TCA_FLOWER_KEY_IP_PROTO, IPPROTO_UDP)
+        .be16(TCA_FLOWER_KEY_UDP_DST, spec.match->destination_port);
     if (spec.match->source_mask != 0) {
       in.be16(TCA_FLOWER_KEY_UDP_SRC, spec.match->source_port)
           .be16(TCA_FLOWER_KEY_UDP_SRC_MASK, spec.match->source_mask);
     }
+    in.u32(TCA_FLOWER_CLASSID, spec.target)
+        .u32(TCA_FLOWER_FLAGS, TCA_CLS_FLAGS_SKIP_HW)
+        .be16(TCA_FLOWER_KEY_ETH_TYPE, spec.protocol);
   });
   return builder.finish();
 }

@@ -16,6 +16,7 @@ constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 constexpr std::uint32_t kMostTicks = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint32_t kTicksPerSecond = kNsPerSecond / kTickNs;
 constexpr std::uint32_t kWeightBits = 0x7f;
+constexpr std::uint32_t kMostBurst = kMostTicks - 2 * kTicksPerSecond;
 
 std::uint64_t bytes_per_second(BitsPerSecond rate) {
   return std::max<std::uint64_t>(rate.value / 8, 1);
@@ -23,9 +24,16 @@ std::uint64_t bytes_per_second(BitsPerSecond rate) {
 
 // Rounded up: never less than was asked for.
 std::uint32_t ticks_of(std::uint64_t bytes, std::uint64_t rate) {
+  // Clipped as bytes: what comes back for the longest time there is then comes to the same ticks.
+  Wide most = Wide{kMostBurst} * kTickNs * rate / kNsPerSecond;
   Wide per_second = Wide{rate} * kTickNs;
-  Wide ticks = (Wide{bytes} * kNsPerSecond + per_second - 1) / per_second;
-  return static_cast<std::uint32_t>(std::min<Wide>(ticks, kMostTicks));
+  return static_cast<std::uint32_t>((std::min<Wide>(bytes, most) * kNsPerSecond + per_second - 1) /
+                                    per_second);
+}
+
+// What a class may run ahead besides, for a kernel that comes late to send.
+std::uint32_t slack_of(std::uint64_t rate) {
+  return std::min(ticks_of(kSlackBytes, rate), kTicksPerSecond / 10);
 }
 
 // The largest multiple of `step`^n that is above `low` and at most `high`, for the largest n.
@@ -70,8 +78,9 @@ Class to_class(const Node& node, Handle id, Handle parent, std::uint32_t parent_
   spec.ceil = std::max(bytes_per_second(node.maximum), spec.rate);
   spec.rate_mpu = kRateMark;
   spec.ceil_mpu = kCeilMark;
-  spec.cbuffer = ticks_of(node.burst, spec.ceil);
-  std::uint32_t ahead = std::min(ticks_of(node.burst, spec.rate), kTicksPerSecond);
+  spec.cbuffer = ticks_of(node.burst, spec.ceil) + slack_of(spec.ceil);
+  std::uint32_t ahead =
+      std::min(ticks_of(node.burst, spec.rate), kTicksPerSecond) + slack_of(spec.rate);
   spec.buffer = ((ahead + kWeightBits) & ~kWeightBits) | node.weight;
   std::uint32_t factor = node.id.kind == NodeId::Kind::kEndpoint ? parent_weight : kDefaultWeight;
   spec.quantum = std::max(kFrame, kFrame * node.weight * factor / kDefaultWeight);
@@ -82,7 +91,9 @@ Node limits_of(const Class& spec) {
   Node node;
   node.guaranteed = BitsPerSecond{spec.rate * 8};
   node.maximum = BitsPerSecond{spec.ceil * 8};
-  node.burst = burst_of(spec.cbuffer, std::max<std::uint64_t>(spec.ceil, 1));
+  std::uint64_t ceil = std::max<std::uint64_t>(spec.ceil, 1);
+  std::uint32_t slack = slack_of(ceil);
+  node.burst = burst_of(spec.cbuffer > slack ? spec.cbuffer - slack : 0, ceil);
   node.weight = std::clamp(spec.buffer & kWeightBits, 1U, kMaxWeight);
   return node;
 }

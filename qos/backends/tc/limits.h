@@ -17,13 +17,14 @@
 //   many bytes it sends when it is its turn, is kFrame times the endpoint's weight times its VPC's
 //   (of kDefaultWeight). So endpoints of a VPC share by their weights, and VPCs by theirs where
 //   equally many of their endpoints are busy. A quantum below a frame would not count.
-// * The weight itself is in the low bits of `buffer` (6.4 us at most), where the kernel takes
+// * The weight itself is in the low bits of `buffer` (16 us at most), where the kernel takes
 //   changes of any class; the mark is in the two mpu, which are less than any frame.
 namespace qmasq::qos::tc {
 
 // The largest frame of RoCE v2: 4096 bytes, IPv6, all headers, ICRC. The kernel's warning about
 // quanta above 200000 is about those that it computed itself.
 inline constexpr std::uint32_t kFrame = 4228;
+inline constexpr std::uint64_t kSlackBytes = 512 * 1024;
 inline constexpr std::uint16_t kRateMark = 0x17;
 inline constexpr std::uint16_t kCeilMark = 0x2d;
 

@@ -100,8 +100,8 @@ TEST_F(QosCommands, APolicyAsTyped) {
   EXPECT_EQ(sent.quotas().memory_regions(), 7U);
   EXPECT_EQ(sent.verb_rates().queue_pairs().burst(), 100U);
   EXPECT_EQ(made.out,
-            "NAME  GUARANTEED  MAXIMUM  BURST  WEIGHT  DSCP  QUOTAS                    "
-            "RATES                          VPCS  ENDPOINTS  DESCRIPTION\n"
+            "NAME  GUARANTEED  MAXIMUM  BURST  WEIGHT  DSCP  QUOTAS                     "
+            "RATES                            VPCS  ENDPOINTS  DESCRIPTION\n"
             "big   15Mbit      20Mbit   64KiB  20      46    qps=100,mrs=7,pinned=1GiB  "
             "qps=50/s,burst=100 verbs=1000/s  0     0          Trainers\n");
   EXPECT_THAT(run({"qos", "policy", "get", "big"}).out,
@@ -228,7 +228,7 @@ TEST_F(QosCommands, TablesShowPolicyAndWhetherItHolds) {
             "blue  4096  -       auto  gold  -\n");
   Ran unreported = run({"vpc", "get", "blue"});
   EXPECT_THAT(unreported.out, HasSubstr("QoS policy:  gold\n"
-                                        "QoS:         not reported yet for 1 endpoints\n"));
+                                        "QoS:         not reported yet for 1 of 1 endpoints\n"));
   v1::Endpoint& a = controller_.endpoints["vpcs/blue/endpoints/a"];
   a.mutable_status()->mutable_qos()->set_configured(true);
   a.mutable_status()->mutable_qos()->add_unenforced("maximum of vpcs/blue on rxe0: no backend");
@@ -237,12 +237,12 @@ TEST_F(QosCommands, TablesShowPolicyAndWhetherItHolds) {
   b.set_name("vpcs/blue/endpoints/b");
   b.mutable_status()->mutable_qos()->set_enforced(true);
   EXPECT_THAT(run({"vpc", "get", "blue"}).out,
-              HasSubstr("QoS:         enforced for 1 endpoints\n"
+              HasSubstr("QoS:         enforced for 1 of 2 endpoints\n"
                         "             NOT enforced for blue/a: maximum of vpcs/blue on rxe0: no "
                         "backend\n"));
   EXPECT_THAT(run({"endpoint", "list"}).out, HasSubstr("  VPC's, not enforced  "));
   EXPECT_THAT(run({"endpoint", "get", "blue/a"}).out,
-              HasSubstr("NOT enforced\n             maximum of vpcs/blue on rxe0: no backend\n"));
+              HasSubstr("NOT enforced\n              maximum of vpcs/blue on rxe0: no backend\n"));
   controller_.vpcs["vpcs/blue"].clear_qos_policy();
   EXPECT_THAT(run({"vpc", "get", "blue"}).out, Not(HasSubstr("QoS")));
   EXPECT_THAT(controller_.calls, ElementsAre("GetVpc"));

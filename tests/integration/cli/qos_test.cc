@@ -36,7 +36,7 @@ TEST_F(Qos, APolicyFromCreationToDeletion) {
       ok({"qos", "policy", "list"}).out,
       "NAME  GUARANTEED  MAXIMUM  BURST  WEIGHT  DSCP  QUOTAS               RATES              "
       " VPCS  ENDPOINTS  DESCRIPTION\n"
-      "gold  15Mbit      20Mbit   -      -       46    qps=100,pinned=1GiB  "
+      "gold  15Mbit      20Mbit   -      10      46    qps=100,pinned=1GiB  "
       "qps=50/s,burst=100  0     0          -\n");
   // Only what is named changes, and what is "none" goes.
   ok({"qos", "policy", "update", "gold", "--maximum", "25Mbit", "--quota", "qps=none", "--weight",
@@ -69,13 +69,14 @@ TEST_F(Qos, WhatTheControllerRefusesNamesTheField) {
     std::string says;
   };
   const std::vector<Case> cases = {
-      {{"create", "bad", "--guaranteed", "20Mbit", "--maximum", "10Mbit"}, "guaranteed_bps"},
+      {{"create", "bad", "--guaranteed", "20Mbit", "--maximum", "10Mbit"},
+       "maximum_bps: 10Mbit is below the guarantee of 20Mbit"},
       {{"create", "bad", "--maximum", "1kbit"}, "maximum_bps"},
       {{"create", "bad", "--burst", "1KiB"}, "burst_bytes"},
       {{"create", "bad", "--quota", "pinned=1KiB"}, "pinned_bytes"},
       {{"create", "gold"}, "qos_policy_id"},
       {{"create", "Gold"}, ""},
-      {{"update", "gold", "--guaranteed", "30Mbit"}, "guaranteed_bps"},
+      {{"update", "gold", "--guaranteed", "30Mbit"}, "maximum_bps: 20Mbit is below"},
   };
   for (const Case& one : cases) {
     std::vector<std::string> line = {"qos", "policy"};

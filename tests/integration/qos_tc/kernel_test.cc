@@ -5,11 +5,11 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "common/unique_fd.h"
 #include "qos/backends/tc/backend.h"
@@ -36,17 +36,39 @@ void sh(const std::string& command) {
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
 }
 
-// A pair of devices with addresses at one end; the other swallows what comes.
+std::unique_ptr<TcKernel> open();
+Qdisc root_of(TcKernel& kernel);
+Status run(TcKernel& kernel, const Operation& operation);
+
+// A pair of devices with addresses at one end; the other swallows what comes. Made once: the
+// namespace goes with the process, and programs start slowly in the lab.
+void make_pair() {
+  static const bool made = [] {
+    sh("ip -batch - <<'END'\n"
+       "link add qmtc0 type veth peer name qmtc1\n"
+       "addr add 10.99.0.1/24 dev qmtc0\n"
+       "addr add fd99::1/64 dev qmtc0 nodad\n"
+       "link set qmtc1 up\n"
+       "link set qmtc0 up\n"
+       "neigh replace 10.99.0.2 lladdr 02:00:00:00:00:02 dev qmtc0 nud permanent\n"
+       "neigh replace fd99::2 lladdr 02:00:00:00:00:02 dev qmtc0 nud permanent\n"
+       "END");
+    return true;
+  }();
+  (void)made;
+}
+
+// That pair, without a queueing discipline of anybody.
 class Pair {
  public:
-  Pair() {
-    sh("ip link add qmtc0 type veth peer name qmtc1");
-    sh("ip addr add 10.99.0.1/24 dev qmtc0 && ip addr add fd99::1/64 dev qmtc0 nodad");
-    sh("ip link set qmtc1 up && ip link set qmtc0 up");
-    sh("ip neigh replace 10.99.0.2 lladdr 02:00:00:00:00:02 dev qmtc0 nud permanent");
-    sh("ip neigh replace fd99::2 lladdr 02:00:00:00:00:02 dev qmtc0 nud permanent");
+  Pair() { make_pair(); }
+  ~Pair() {
+    auto kernel = open();
+    Qdisc root = root_of(*kernel);
+    if (root.handle != 0) {
+      EXPECT_TRUE(run(*kernel, DeleteQdisc{root.handle}));
+    }
   }
-  ~Pair() { (void)!std::system("ip link del qmtc0"); }
 };
 
 std::unique_ptr<TcKernel> open() {
@@ -138,8 +160,8 @@ TEST_F(TcOnKernel, TheRootThatWasThereComesBack) {
 TEST_F(TcOnKernel, ClassesAreReadBackAsTheyWereWritten) {
   ASSERT_TRUE(run(*kernel_, AddQdisc{kOurs}));
   // 400 Gbit/s is more than 32 bits of bytes per second hold.
-  for (std::uint64_t rate : {8'000ULL, 20'000'000ULL, 34'359'738'360ULL, 34'359'738'368ULL,
-                             400'000'000'000ULL}) {
+  for (std::uint64_t rate :
+       {8'000ULL, 20'000'000ULL, 34'359'738'360ULL, 34'359'738'368ULL, 400'000'000'000ULL}) {
     SCOPED_TRACE(rate);
     Class spec = a_class(1, 0, BitsPerSecond{rate});
     ASSERT_TRUE(run(*kernel_, AddClass{spec}));
@@ -187,7 +209,8 @@ TEST_F(TcOnKernel, ErrnosAreThoseOfTheFake) {
 }
 
 TEST_F(TcOnKernel, ManyOperationsInOneCall) {
-  std::vector<Operation> operations{AddQdisc{kOurs}, AddClass{a_class(1, 0, BitsPerSecond{8'000'000})}};
+  std::vector<Operation> operations{AddQdisc{kOurs},
+                                    AddClass{a_class(1, 0, BitsPerSecond{8'000'000})}};
   for (std::uint16_t minor = 0x10; minor < 0x10 + 1000; ++minor)
     operations.emplace_back(AddClass{a_class(minor, 1, BitsPerSecond{8000})});
   operations.emplace_back(AddClass{a_class(0x10, 1, BitsPerSecond{8000})});
@@ -223,18 +246,18 @@ TEST_F(TcOnKernel, TheSitesRootIsRefusedAndStays) {
   EXPECT_EQ(root_of(*kernel_), (Qdisc{0x00010000, kRoot, "htb"}));
 }
 
-TEST_F(TcOnKernel, ADeviceThatGoesIsSaidAndComesAgain) {
-  auto backend = make_tc_backend({kDevice});
+TEST_F(TcOnKernel, ADeviceMayComeAndGo) {
+  auto backend = make_tc_backend({"qmtc8"});
   ASSERT_TRUE(backend);
   auto none = [](EndpointUid) -> std::optional<VpcUid> { return std::nullopt; };
+  EXPECT_FALSE((*backend)->readback(none));
+  sh("ip link add qmtc8 type veth peer name qmtc9");
   ASSERT_TRUE((*backend)->readback(none));
-  sh("ip link set qmtc0 name qmtc9");
+  sh("ip link del qmtc8");
   auto found = (*backend)->readback(none);
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().err, ENODEV);
-  EXPECT_THAT(found.error().message, HasSubstr("qmtc0"));
-  sh("ip link set qmtc9 name qmtc0");
-  EXPECT_TRUE((*backend)->readback(none));
+  EXPECT_THAT(found.error().message, HasSubstr("qmtc8"));
   EXPECT_EQ(make_tc_backend({"a name that is too long"}).error().code, Code::kInvalidArgument);
 }
 
@@ -244,7 +267,8 @@ class TcPackets : public TcOnKernel {
   void SetUp() override {
     if (std::string why = missing_flower(); !why.empty()) GTEST_SKIP() << why;
     backend_ = std::move(*make_tc_backend({kDevice}));
-    ASSERT_TRUE(backend_->readback([](EndpointUid) { return std::nullopt; }));
+    auto there = backend_->readback([](EndpointUid) { return std::nullopt; });
+    ASSERT_TRUE(there) << there.error().message;
     put(NodeId::nic(), NodeId::nic(), {});
     put(NodeId::other(), NodeId::nic(), {});
     put(NodeId::vpc(VpcUid{1}), NodeId::nic(), {});
@@ -288,9 +312,9 @@ class TcPackets : public TcOnKernel {
         size = sizeof *v6;
       }
       ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&from), size), 0) << errno;
-      ASSERT_EQ(::sendto(fd.get(), data.data(), data.size(), 0, reinterpret_cast<sockaddr*>(&to),
-                         size),
-                static_cast<ssize_t>(data.size()))
+      ASSERT_EQ(
+          ::sendto(fd.get(), data.data(), data.size(), 0, reinterpret_cast<sockaddr*>(&to), size),
+          static_cast<ssize_t>(data.size()))
           << errno;
     }
   }
@@ -325,8 +349,7 @@ TEST_F(TcPackets, GoToTheClassOfTheirBlockByBothFamilies) {
 }
 
 TEST_F(TcPackets, FallToNobodysWhenTheirEndpointGoes) {
-  std::vector<Step> steps{
-      {Step::Kind::kRemove, plan_.nodes.at(NodeId::endpoint(EndpointUid{7}))}};
+  std::vector<Step> steps{{Step::Kind::kRemove, plan_.nodes.at(NodeId::endpoint(EndpointUid{7}))}};
   ASSERT_TRUE(backend_->program(steps).front());
   send(0xc000, kRocePort);
   EXPECT_EQ(counters()[NodeId::other()].bytes, kBoth);

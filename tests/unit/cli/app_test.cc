@@ -120,7 +120,7 @@ TEST(CommandLine, MistakesAreNamedAndExitWithTwo) {
       {{"qos", "policy", "create", "a/b"}, "'a/b'"},
       {{"qos", "policy", "update", "gold"}, "nothing to update"},
       {{"vpc", "update", "blue", "--qos", "a/b"}, "--qos: 'a/b'"},
-      {{"endpoint", "update", "blue/a", "--qos", ""}, "--qos: ''"},
+      {{"endpoint", "update", "blue/a", "--qos", ""}, "--qos: the QoS policy id is missing"},
       {{"host", "update", "hostA", "--nic-rate", "rxe0"}, "--nic-rate: 'rxe0' is not as expected"},
       {{"host", "update", "hostA", "--nic-rate", "rxe0=20"}, "--nic-rate rxe0: '20'"},
       {{"qos", "attach", "gold"}, "target is required"},

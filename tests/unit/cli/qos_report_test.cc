@@ -38,6 +38,14 @@ TEST_F(QosReport, OversubscriptionNamesTheNicBothFiguresAndWhoMaySuffer) {
             "warning: rxe0 of hostA has 30Mbit, and the guarantees there add up to 35Mbit\n"
             "  may get less than promised: blue, red/a\n");
   EXPECT_EQ(out_.str(), "");
+  err_.str("");
+  nic.clear_device();
+  nic.clear_may_suffer();
+  nic.set_vpc("vpcs/blue");
+  warn_of_oversubscription(shell_, nics);
+  EXPECT_EQ(err_.str(),
+            "warning: blue may have 30Mbit on hostA, and the guarantees of its endpoints there add "
+            "up to 35Mbit\n");
 }
 
 TEST_F(QosReport, ALimitThatNobodyEnforcesShows) {
@@ -136,13 +144,13 @@ TEST_F(QosReport, TheTreeSaysWhatIsConfiguredEnforcedAndObserved) {
       "hostA: revision 12, at 2001-09-09T01:46:40Z\n"
       "rxe0 on eth1: 30Mbit, set by an administrator; tc enforces guaranteed, maximum, burst, "
       "weight\n"
-      "NODE          POLICY  GUARANTEED           MAXIMUM  WEIGHT  RATE         BYTES    DROPS  "
+      "NODE          POLICY  GUARANTEED          MAXIMUM  WEIGHT  RATE         BYTES    DROPS  "
       "ENFORCED\n"
-      "rxe0          -       -                    -        -       29.8 Mbit/s  1.50 GB  0      -\n"
+      "rxe0          -       -                   -        -       29.8 Mbit/s  1.50 GB  0      -\n"
       "  blue        gold    15Mbit (is 12Mbit)  20Mbit   20      19.8 Mbit/s  1.23 GB  0      "
       "yes\n"
-      "    blue/a    -       -                    -        -       19.8 Mbit/s  1.23 GB  3      -\n"
-      "  (all else)  -       -                    -        -       0 bit/s      0 B      0      -\n"
+      "    blue/a    -       -                   -        -       19.8 Mbit/s  1.23 GB  3      -\n"
+      "  (all else)  -       -                   -        -       0 bit/s      0 B      0      -\n"
       "siw0: 1Gbit; nothing enforces limits\n"
       "  siw is iWARP: no backend\n"
       "NODE   POLICY  GUARANTEED  MAXIMUM  WEIGHT  RATE  BYTES  DROPS  ENFORCED\n"

@@ -224,9 +224,9 @@ TopFrame two_rows() {
 TEST(TopScreen, OneLineForEachEndpoint) {
   EXPECT_EQ(frame_text(two_rows(), 100, false),
             "2001-09-09T01:46:40Z  endpoints 2, hosts 1, together 19.8 Mbit/s\n"
-            "ENDPOINT                    HOST   NIC   RATE         SHARE  LIMIT                 "
+            "ENDPOINT                  HOST   NIC   RATE         SHARE  LIMIT                 "
             "THROTTLED\n"
-            "blue/a                      hostA  rxe0  19.8 Mbit/s  66.2%  20Mbit                "
+            "blue/a                    hostA  rxe0  19.8 Mbit/s  66.2%  20Mbit                "
             "123/s\n"
             "vpcs/red/endpoints/?[2Jb  hostA  rxe0  -            -      10Mbit, not enforced  -\n"
             "hostB: no answer: offline?since noon\n");

@@ -124,7 +124,7 @@ class HubTest : public ::testing::Test {
   }
   static v1::Hello fresh() {
     v1::Hello hello;
-    hello.set_protocol_version(2);
+    hello.set_protocol_version(3);
     return hello;
   }
 

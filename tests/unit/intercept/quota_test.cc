@@ -356,7 +356,8 @@ TEST(RateTest, OverTheRateIsEagainAndFreeingGoesOn) {
   for (int i = 0; i < 4; ++i)
     handles.push_back(bench.make_qp(bench.process, bench.fd));
   bench.world.set_policies(rate(VerbKind::kVerbs, {1, 2}));
-  EXPECT_EQ(bench.verb(bench.process, bench.fd, bench.create_cq()).err, 0);
+  auto cq = bench.create_cq();
+  EXPECT_EQ(bench.verb(bench.process, bench.fd, cq).err, 0);
   EXPECT_EQ(bench.verb(bench.process, bench.fd, bench.create_cq()).err, 0);
   EXPECT_EQ(bench.verb(bench.process, bench.fd, bench.create_cq()).err, EAGAIN);
   EXPECT_EQ(bench.kernel.nic.completion_queues(), 2U);
@@ -366,7 +367,10 @@ TEST(RateTest, OverTheRateIsEagainAndFreeingGoesOn) {
     call.handle(uverbs::attr::kDestroyQpHandle, handle).out(uverbs::attr::kDestroyQpResp, 4);
     EXPECT_EQ(bench.verb(bench.process, bench.fd, call).err, 0);
   }
-  EXPECT_EQ(bench.verb(bench.process, bench.fd, bench.destroy_cq(0)).err, 0);
+  const auto handle = cq.data(uverbs::attr::kCreateCqHandle);
+  EXPECT_EQ(bench.verb(bench.process, bench.fd, bench.destroy_cq(handle)).err, 0);
+  // What frees nothing fails as it would otherwise.
+  EXPECT_EQ(bench.verb(bench.process, bench.fd, bench.destroy_cq(handle)).err, ENOENT);
 }
 
 TEST(RateTest, QueuePairsConnectsAndContextsHaveRatesOfTheirOwn) {

@@ -35,6 +35,9 @@ DevlinkWorldFactory new_kernel() {
 INSTANTIATE_TEST_SUITE_P(OldKernel, DevlinkRatesContract, ::testing::Values(old_kernel()));
 INSTANTIATE_TEST_SUITE_P(NewKernel, DevlinkRatesContract, ::testing::Values(new_kernel()));
 INSTANTIATE_TEST_SUITE_P(OldKernel, DevlinkBackendSuite, ::testing::Values(old_kernel()));
+INSTANTIATE_TEST_SUITE_P(Devlink, QosContract, ::testing::Values([] {
+                           return std::make_unique<DevlinkQosWorld>(old_kernel()());
+                         }));
 
 }  // namespace
 }  // namespace qmasq::test
