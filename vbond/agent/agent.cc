@@ -23,14 +23,17 @@
 #include "vbond/netlink/loop.h"
 #include "vbond/nic/nic_watcher.h"
 #include "vbond/overlay/overlay.h"
+#include "vbond/qos/policy_table.h"
+#include "vbond/qos/qos_answers.h"
+#include "vbond/qos/qos_manager.h"
 #include "vbond/rename/connection_table.h"
 #include "vbond/rename/endpoint_table.h"
 #include "vbond/rename/metrics.h"
 #include "vbond/rename/nic_table.h"
 #include "vbond/rename/peer_map.h"
 #include "vbond/rename/policy_metrics.h"
+#include "vbond/rename/port_block_policy.h"
 #include "vbond/rename/renamer.h"
-#include "vbond/rename/wire_policy.h"
 #include "vbond/state/sync_state.h"
 #include "vbond/sync/metrics.h"
 #include "vbond/sync/sync_client.h"
@@ -79,6 +82,10 @@ NicWatcher::Options watcher_options(const AgentOptions& options) {
   return out;
 }
 
+Result<std::unique_ptr<qos::Backend>> no_backend(const Nic&) {
+  return fail(Code::kUnsupported, "this agent has no backend for limits");
+}
+
 // Soft-RoCE and soft iWARP: what a tenant may be let open.
 bool is_software(const Nic& nic) {
   return nic.driver == "rxe" || nic.driver == "siw";
@@ -91,7 +98,8 @@ struct Agent::Impl {
   Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clock& given_clock,
        Metrics& metrics, std::unique_ptr<netlink::LoopThread> network_loop,
        std::unique_ptr<netlink::LoopThread> chores_loop,
-       std::unique_ptr<netlink::LoopThread> enforcement_loop, const IpAddress& underlay);
+       std::unique_ptr<netlink::LoopThread> enforcement_loop,
+       std::unique_ptr<netlink::LoopThread> limits_loop, const IpAddress& underlay);
 
   void on_endpoint(EndpointUid uid, const EndpointPtr& endpoint);
   void on_nics(const HostNics& now);
@@ -113,7 +121,7 @@ struct Agent::Impl {
   conntrack::Tracker tracker;
   EndpointTable endpoints;
   ConnectionTable connections;
-  SpreadPolicy wire;
+  PortBlockPolicy wire;
   RenameMetrics rename_metrics;
   PolicyMetrics policy_metrics;
   Renamer renamer;
@@ -122,6 +130,10 @@ struct Agent::Impl {
   std::unique_ptr<netlink::LoopThread> chores;
   // Where queue pairs are cut: a context may be busy with a verb in the kernel.
   std::unique_ptr<netlink::LoopThread> enforcement;
+  // Where limits are planned and programmed.
+  std::unique_ptr<netlink::LoopThread> limits;
+  PolicyTable policies;
+  QosManager qos;
   std::optional<Overlay> overlay;
   Binder binder;
   Interceptor interceptor;
@@ -130,6 +142,7 @@ struct Agent::Impl {
   EndpointFiles files;
   StateRelay relay;
   QueryAnswers answers;
+  QosAnswers qos_answers;
   SyncClient sync;
   EndpointReporter reporter;
   NicWatcher watcher;
@@ -144,7 +157,8 @@ struct Agent::Impl {
 Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clock& given_clock,
                   Metrics& metrics, std::unique_ptr<netlink::LoopThread> network_loop,
                   std::unique_ptr<netlink::LoopThread> chores_loop,
-                  std::unique_ptr<netlink::LoopThread> enforcement_loop, const IpAddress& underlay)
+                  std::unique_ptr<netlink::LoopThread> enforcement_loop,
+                  std::unique_ptr<netlink::LoopThread> limits_loop, const IpAddress& underlay)
     : options(given),
       seams(std::move(given_seams)),
       clock(given_clock),
@@ -164,6 +178,12 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       network(std::move(network_loop)),
       chores(std::move(chores_loop)),
       enforcement(std::move(enforcement_loop)),
+      limits(std::move(limits_loop)),
+      qos({options.host},
+          {policies, wire, sync_state, *limits, clock, events, metrics.registry(),
+           seams.hw_counters.get(), nullptr,
+           [this] { chores->post([this] { reporter.refresh(); }); }},
+          seams.qos_backend ? seams.qos_backend : no_backend),
       binder(
           {options.host}, *seams.namespaces, *network, clock, events,
           options.builtin_overlay
@@ -181,18 +201,25 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       files(staging, endpoints, nic_table),
       relay(
           [this] {
-            std::vector<ChangeObserver*> out{&peers, &endpoints, &enforcer, &rename_metrics};
+            // An endpoint has its limits before it can be attached to.
+            std::vector<ChangeObserver*> out{&policies,  &qos,      &peers,
+                                             &endpoints, &enforcer, &rename_metrics};
             if (overlay) out.push_back(&*overlay);
             out.push_back(&binder);
             return out;
           }(),
-          {[this](HostUid uid) { endpoints.set_host(uid, options.host); },
+          {[this](HostUid uid) {
+             policies.set_host(uid);
+             qos.set_host(uid);
+             endpoints.set_host(uid, options.host);
+           },
            [this] { on_in_sync(); }}),
       answers(options.host, tracker, peers, connections),
+      qos_answers(qos, answers),
       sync(
           sync_options(options, seams), sync_state, relay, events, sync_metrics, seams.random,
-          [this] { reporter.refresh(); }, &answers),
-      reporter(binder, interceptor, connections, sync),
+          [this] { reporter.refresh(); }, &qos_answers),
+      reporter(binder, interceptor, connections, qos, sync),
       watcher(*seams.nics, *seams.underlay, events, nic_metrics, clock, watcher_options(options),
               [this](const HostNics& now) { on_nics(now); }),
       planner({endpoints, nic_table, files, [this](EndpointUid uid) { return binder.bind(uid); },
@@ -206,7 +233,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                seams.node_of},
               {interceptor.options().reserved_first, interceptor.options().reserved_count,
                options.tenant_opens, seams.device_directory}),
-      standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor},
+      standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor, qos},
                {options.host, options.controller, seams.features}) {
   endpoints.set_listener(
       [this](EndpointUid uid, const EndpointPtr& endpoint) { on_endpoint(uid, endpoint); });
@@ -231,6 +258,7 @@ void Agent::Impl::on_nics(const HostNics& now) {
     }
   }
   nic_table.update(now.nics);
+  qos.update_nics(now);
   sync.report_host(now);
   chores->post([this] { files.refresh_all(); });
 }
@@ -238,6 +266,7 @@ void Agent::Impl::on_nics(const HostNics& now) {
 void Agent::Impl::on_in_sync() {
   if (overlay) overlay->in_sync();
   binder.in_sync();
+  qos.in_sync();
   if (swept) return;
   swept = true;
   chores->post([this] { files.sweep(); });
@@ -251,8 +280,10 @@ Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, AgentSe
   QMASQ_ASSIGN(auto network, netlink::LoopThread::start());
   QMASQ_ASSIGN(auto chores, netlink::LoopThread::start());
   QMASQ_ASSIGN(auto enforcement, netlink::LoopThread::start());
+  QMASQ_ASSIGN(auto limits, netlink::LoopThread::start());
   auto impl = std::make_unique<Impl>(options, std::move(seams), clock, metrics, std::move(network),
-                                     std::move(chores), std::move(enforcement), underlay);
+                                     std::move(chores), std::move(enforcement), std::move(limits),
+                                     underlay);
   std::unique_ptr<Agent> agent(new Agent(std::move(impl)));
   Impl& parts = *agent->impl_;
   parts.watcher.scan();
@@ -286,6 +317,8 @@ bool Agent::stop(std::chrono::milliseconds patience) {
   parts.sync.stop();
   parts.watcher.stop();
   parts.enforcement->stop();
+  // What is programmed stays: tenants' queue pairs go on without us.
+  parts.limits->stop();
   if (!parts.interceptor.stop(patience)) return false;
   parts.server.reset();
   parts.chores->stop();

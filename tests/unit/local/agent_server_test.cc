@@ -36,6 +36,12 @@ class FakeView final : public AgentView {
     one.set_endpoint(parent);
     return {one};
   }
+  v1::HostQos qos() override {
+    v1::HostQos out;
+    out.set_host("hosts/hostA");
+    out.add_nics()->set_device("rxe0");
+    return out;
+  }
   Status check_known(const std::string& parent) override {
     if (parent == "vpcs/unknown") return fail(Code::kNotFound, "nobody knows vpcs/unknown");
     return {};
