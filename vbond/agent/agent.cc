@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "common/version.h"
+#include "vbond/admission/admission_control.h"
+#include "vbond/admission/report.h"
 #include "vbond/agent/attach_planner.h"
 #include "vbond/agent/endpoint_files.h"
 #include "vbond/agent/endpoint_reporter.h"
@@ -120,6 +122,8 @@ struct Agent::Impl {
   PeerMap peers;
   conntrack::Tracker tracker;
   EndpointTable endpoints;
+  PolicyTable policies;
+  AdmissionControl admission;
   ConnectionTable connections;
   PortBlockPolicy wire;
   RenameMetrics rename_metrics;
@@ -132,7 +136,6 @@ struct Agent::Impl {
   std::unique_ptr<netlink::LoopThread> enforcement;
   // Where limits are planned and programmed.
   std::unique_ptr<netlink::LoopThread> limits;
-  PolicyTable policies;
   QosManager qos;
   std::optional<Overlay> overlay;
   Binder binder;
@@ -170,6 +173,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       peers(sets),
       tracker(sets, peers, {options.connections_per_vpc}),
       endpoints(peers, sync_state),
+      admission(clock, events, metrics.registry()),
       rename_metrics(metrics.registry(), peers),
       policy_metrics(metrics.registry()),
       renamer({sync_state, endpoints, peers, nic_table, tracker, connections, events, clock, wire,
@@ -181,7 +185,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       limits(std::move(limits_loop)),
       qos({options.host},
           {policies, wire, sync_state, *limits, clock, events, metrics.registry(),
-           seams.hw_counters.get(), nullptr,
+           seams.hw_counters.get(), [this](v1::HostQos& out) { report(admission, out); },
            [this] { chores->post([this] { reporter.refresh(); }); }},
           seams.qos_backend ? seams.qos_backend : no_backend),
       binder(
@@ -192,7 +196,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
               : nullptr,
           [this](EndpointUid, const BondStatus&) { chores->post([this] { reporter.refresh(); }); }),
       interceptor({renamer, endpoints, nic_table, events, clock, *seams.memory, *seams.devices,
-                   *seams.tasks, metrics.registry()},
+                   *seams.tasks, metrics.registry(), admission},
                   intercept_options(options)),
       enforcer(
           tracker, sets, connections, *enforcement, clock, &policy_metrics,
@@ -235,6 +239,8 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                options.tenant_opens, seams.device_directory}),
       standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor, qos},
                {options.host, options.controller, seams.features}) {
+  policies.add_listener(
+      [this](const PolicyTable::Changed& changed) { admission.policies_changed(changed); });
   endpoints.set_listener(
       [this](EndpointUid uid, const EndpointPtr& endpoint) { on_endpoint(uid, endpoint); });
 }

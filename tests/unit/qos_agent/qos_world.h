@@ -91,7 +91,7 @@ class QosWorld {
     qos = std::make_unique<vbond::QosManager>(
         vbond::QosManager::Options{"hosts/hostA"},
         vbond::QosManager::Parts{*policies, *wire, sync, *loop, clock, events, *registry, &hw,
-                                 nullptr, [this] { ++reports; }},
+                                 [](v1::HostQos&) {}, [this] { ++reports; }},
         [this](const vbond::Nic& nic) -> Result<std::unique_ptr<qos::Backend>> {
           if (auto why = refusals.find(nic.device); why != refusals.end())
             return tl::unexpected(why->second);
