@@ -84,7 +84,8 @@ NicWatcher::Options watcher_options(const AgentOptions& options) {
   return out;
 }
 
-Result<std::unique_ptr<qos::Backend>> no_backend(const Nic&) {
+Result<std::unique_ptr<qos::Backend>> no_backend(const Nic& /*nic*/,
+                                                 const PolicyTable& /*policies*/) {
   return fail(Code::kUnsupported, "this agent has no backend for limits");
 }
 

@@ -228,7 +228,7 @@ void QosManager::Impl::take_nics(std::vector<Nic> now) {
 void QosManager::Impl::choose_backend(Limited& limited) {
   const Time now = parts.clock.now();
   if (limited.settled || now < limited.retry_at) return;
-  auto backend = backend_for(limited.nic);
+  auto backend = backend_for(limited.nic, parts.policies);
   limited.settled = backend.has_value() || backend.error().code == Code::kUnsupported;
   if (backend) {
     limited.limiter->set_backend(std::move(*backend), "");

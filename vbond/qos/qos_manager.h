@@ -44,8 +44,9 @@ class SyncState;
 class QosManager final : public ChangeObserver {
  public:
   // What limits a NIC. An error says why nothing does: kUnsupported for good, as long as the NIC is
-  // what it is; others are tried again.
-  using BackendFor = std::function<Result<std::unique_ptr<qos::Backend>>(const Nic&)>;
+  // what it is; others are tried again. On the loop's thread; the table outlives the backend.
+  using BackendFor =
+      std::function<Result<std::unique_ptr<qos::Backend>>(const Nic&, const PolicyTable&)>;
   struct Options {
     std::string host;  // "hosts/hostA"
     std::chrono::milliseconds sample{1000};
@@ -60,7 +61,7 @@ class QosManager final : public ChangeObserver {
     const Clock& clock;
     EventLog& events;
     prometheus::Registry& registry;
-    HwCounters* hw = nullptr;               // null: none are shown
+    HwCounters* hw = nullptr;  // null: none are shown
     // Adds quotas and verb rates to describe(); any thread.
     std::function<void(v1::HostQos&)> add_use = [](v1::HostQos&) {};
     std::function<void()> changed = [] {};  // on the loop's thread: report_of() of some may differ

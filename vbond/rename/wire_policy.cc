@@ -5,6 +5,7 @@ namespace qmasq::vbond {
 
 std::uint64_t spread(const WireQuestion& question) {
   std::uint64_t hash = question.endpoint.value * 0x9E3779B97F4A7C15ULL;
+  hash = (hash ^ (hash >> 32U) ^ question.peer.value) * 0xD6E8FEB86659FD93ULL;
   hash = (hash ^ (hash >> 32U) ^ question.qpn.value) * 0xD6E8FEB86659FD93ULL;
   hash = (hash ^ (hash >> 32U) ^ question.peer_qpn.value) * 0xD6E8FEB86659FD93ULL;
   return hash;

@@ -92,7 +92,8 @@ class QosWorld {
         vbond::QosManager::Options{"hosts/hostA"},
         vbond::QosManager::Parts{*policies, *wire, sync, *loop, clock, events, *registry, &hw,
                                  [](v1::HostQos&) {}, [this] { ++reports; }},
-        [this](const vbond::Nic& nic) -> Result<std::unique_ptr<qos::Backend>> {
+        [this](const vbond::Nic& nic,
+               const vbond::PolicyTable&) -> Result<std::unique_ptr<qos::Backend>> {
           if (auto why = refusals.find(nic.device); why != refusals.end())
             return tl::unexpected(why->second);
           return kernels[nic.device].backend();
