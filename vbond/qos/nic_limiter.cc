@@ -16,6 +16,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kFirstRetry{1000};
 constexpr milliseconds kLongestRetry{60'000};
 
+// What readbacks say of the NIC's own node where it is not the backend that limits it.
+constexpr BitsPerSecond kUntold{10'000'000'000'000};
+
 const qos::Bandwidth kNoLimits;
 
 const qos::Bandwidth& bandwidth_of(const std::shared_ptr<const qos::Policy>& policy) {
@@ -31,6 +34,9 @@ bool near(BitsPerSecond asked, BitsPerSecond found, BitsPerSecond granularity) {
 // What can be told from a readback: bursts and weights are not in every kernel's answer.
 bool matches(const qos::Node& ours, const qos::Node& found, const qos::Capabilities& can) {
   if (ours.parent != found.parent || ours.ports != found.ports) return false;
+  // A backend that limits nothing there has nothing to tell.
+  const bool is_inner = ours.id.kind == Kind::kVpc || ours.id.kind == Kind::kEndpoint;
+  if (!is_inner && found.maximum == kUntold) return true;
   if (can.guarantee && !near(ours.guaranteed, found.guaranteed, can.granularity)) return false;
   return !can.maximum || near(ours.maximum, found.maximum, can.granularity);
 }
@@ -49,18 +55,30 @@ void NicLimiter::set_backend(std::unique_ptr<qos::Backend> backend, std::string 
   attempted_ = false;
   read_error_.clear();
   sample_error_.clear();
-  failures_.clear();
+  all_dirty_ = true;
   retry_delay_ = milliseconds(0);
   for (const auto& [id, node] : programmed_.nodes)
     totals_.removed(id);
   start_over({});
 }
 
+void NicLimiter::doubt(NodeId id) {
+  dirty_.insert(id);
+  if (id == NodeId::nic()) all_dirty_ = true;
+  if (id.kind != Kind::kVpc) return;
+  auto vpc = vpcs_.find(VpcUid{id.uid});
+  if (vpc == vpcs_.end()) return;
+  for (EndpointUid uid : vpc->second.endpoints)
+    dirty_.insert(NodeId::endpoint(uid));
+}
+
 void NicLimiter::start_over(qos::Plan programmed) {
+  // All that failed is to be done again, or need not be done any more.
+  for (const auto& [id, why] : std::exchange(failures_, {}))
+    doubt(id);
   planner_.assume(programmed);
   planned_ = programmed;
   programmed_ = std::move(programmed);
-  all_dirty_ = true;
 }
 
 void NicLimiter::set_rate(BitsPerSecond rate, bool by_admin) {
@@ -132,6 +150,7 @@ Result<qos::Plan> NicLimiter::read_back(const qos::Backend::VpcOf& vpc_of) {
   }
   read_error_.clear();
   read_ = true;
+  all_dirty_ = true;
   start_over(*found);
   return found;
 }
@@ -141,11 +160,11 @@ std::vector<qos::Step> NicLimiter::next_steps(Time now, bool changed) {
     const bool due = now >= retry_at_;
     // Where the root cannot be had, nothing can: not for each change that comes by.
     if (!due && (!changed || failures_.contains(NodeId::nic()))) return {};
-    planner_.assume(programmed_);
-    planned_ = programmed_;
+    start_over(programmed_);
   }
   std::vector<qos::Step> steps = planner_.take_changes();
   qos::apply(steps.begin(), steps.end(), planned_);
+  if (steps.empty()) retry_delay_ = milliseconds(0);
   return steps;
 }
 
@@ -187,15 +206,14 @@ void NicLimiter::carry_out(Time now, const qos::Backend::VpcOf& vpc_of, bool cha
   const std::vector<Status> results = backend_->program(steps);
   swept_ = true;
   std::lock_guard lock(mutex_);
+  if (std::all_of(results.begin(), results.end(),
+                  [](const Status& one) { return one.has_value(); }))
+    retry_delay_ = milliseconds(0);
   absorb(steps, results, now, pass);
 }
 
 void NicLimiter::absorb(const std::vector<qos::Step>& steps, const std::vector<Status>& results,
                         Time now, Pass& pass) {
-  for (const auto& [id, why] : failures_)
-    dirty_.insert(id);
-  const bool root_failed = failures_.erase(NodeId::nic()) != 0;
-  failures_.clear();
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const qos::Step& step = steps[i];
     const NodeId id = step.node.id;
@@ -203,6 +221,7 @@ void NicLimiter::absorb(const std::vector<qos::Step>& steps, const std::vector<S
     const bool done = i < results.size() && results[i].has_value();
     if (!done) {
       ++pass.failed;
+      doubt(id);
       failures_.try_emplace(
           id, i < results.size() ? results[i].error().message : "the backend gave no answer");
       continue;
@@ -219,12 +238,7 @@ void NicLimiter::absorb(const std::vector<qos::Step>& steps, const std::vector<S
       if (gone) totals_.forget(id);
     }
   }
-  if (root_failed != failures_.contains(NodeId::nic())) all_dirty_ = true;
-  if (failures_.empty()) {
-    retry_delay_ = milliseconds(0);
-  } else if (now >= retry_at_) {
-    fail_later(now);
-  }
+  if (!failures_.empty() && now >= retry_at_) fail_later(now);
 }
 
 Status NicLimiter::inspect(Time now, const qos::Backend::VpcOf& vpc_of) {
@@ -259,6 +273,7 @@ Status NicLimiter::inspect(Time now, const qos::Backend::VpcOf& vpc_of) {
   if (lacking == 0 && foreign == 0) return {};
   const std::size_t of = programmed_.nodes.size();
   retry_at_ = now;
+  all_dirty_ = true;
   start_over(std::move(have));
   return fail(Code::kFailedPrecondition,
               fmt::format("somebody changed what limits {}: {} of {} nodes are gone or different, "

@@ -119,6 +119,8 @@ class NicLimiter {
   void remove_locked(EndpointUid uid);
   void fail_later(Time now);
   void start_over(qos::Plan programmed);
+  // The node failed, or does no more: it is to be judged, with what hangs on it.
+  void doubt(qos::NodeId id);
   [[nodiscard]] std::vector<qos::Step> next_steps(Time now, bool changed);
   void absorb(const std::vector<qos::Step>& steps, const std::vector<Status>& results, Time now,
               Pass& pass);

@@ -101,7 +101,6 @@ std::vector<LimitChange> NicLimiter::judge() {
       dirty_.insert(id);
     shortfalls_ = std::move(shortfalls);
   }
-  // What went wrong with a VPC's node, its endpoints have to suffer.
   NodeIds ids = std::exchange(dirty_, {});
   if (std::exchange(all_dirty_, false)) {
     for (const auto& [uid, vpc] : vpcs_)
@@ -110,16 +109,6 @@ std::vector<LimitChange> NicLimiter::judge() {
       ids.insert(NodeId::endpoint(uid));
     for (const auto& [id, why] : unenforced_)
       ids.insert(id);
-  } else {
-    NodeIds children;
-    for (NodeId id : ids) {
-      if (id.kind != Kind::kVpc || (!failures_.contains(id) && !unenforced_.contains(id))) continue;
-      auto vpc = vpcs_.find(VpcUid{id.uid});
-      if (vpc == vpcs_.end()) continue;
-      for (EndpointUid uid : vpc->second.endpoints)
-        children.insert(NodeId::endpoint(uid));
-    }
-    ids.merge(children);
   }
   std::vector<LimitChange> out;
   auto set = [&](NodeId id, const std::string& name, std::vector<std::string> now) {

@@ -63,6 +63,8 @@ struct QosManager::Impl {
     Time retry_at{};
     milliseconds retry_delay{0};
     std::set<qos::NodeId> told;  // nodes whose limits were said not to hold
+    // What is to be said once the agent is in sync; until then nothing can hold.
+    std::map<qos::NodeId, LimitChange> unsaid;
   };
 
   Impl(Options given, Parts given_parts, BackendFor factory)
@@ -87,7 +89,7 @@ struct QosManager::Impl {
   void put(NicLimiter& limiter, const GovernedPtr& endpoint) const;
   void open();
   void program(bool changed, std::optional<Time> since);
-  void report(Limited& limited, const std::vector<LimitChange>& changes);
+  void report(Limited& limited);
   void inspect();
   void sample();
   [[nodiscard]] qos::Backend::VpcOf vpc_of() const;
@@ -163,6 +165,8 @@ bool QosManager::Impl::take_in(Inbox& from) {
         put(*limited.limiter, endpoint);
       } else {
         limited.limiter->remove(uid);
+        limited.told.erase(qos::NodeId::endpoint(uid));
+        limited.unsaid.erase(qos::NodeId::endpoint(uid));
       }
     }
   }
@@ -286,28 +290,32 @@ void QosManager::Impl::program(bool changed, std::optional<Time> since) {
         stepped = true;
       }
       changes = std::move(pass.changes);
-      report(limited, changes);
     } else {
       changes = limited.limiter->look();
     }
     any = any || !changes.empty();
+    for (LimitChange& change : changes)
+      limited.unsaid.insert_or_assign(change.id, std::move(change));
+    if (in_sync) report(limited);
   }
   if (stepped && since) metrics.observe_program(parts.clock.now() - *since);
   // A new endpoint has something to report, too.
   if (any || changed) parts.changed();
 }
 
-void QosManager::Impl::report(Limited& limited, const std::vector<LimitChange>& changes) {
+void QosManager::Impl::report(Limited& limited) {
   std::size_t said = 0;
-  for (const LimitChange& change : changes) {
+  EventType last = EventType::kLimitUnenforced;
+  for (const auto& [id, change] : std::exchange(limited.unsaid, {})) {
     const bool held = change.unenforced.empty();
     // Nobody was told that it did not hold.
-    if (held ? limited.told.erase(change.id) == 0 : false) continue;
-    if (!held) limited.told.insert(change.id);
+    if (held && limited.told.erase(id) == 0) continue;
+    if (!held) limited.told.insert(id);
+    last = held ? EventType::kLimitEnforced : EventType::kLimitUnenforced;
     if (++said > kMostEvents) continue;
     Event event;
-    event.type = held ? EventType::kLimitEnforced : EventType::kLimitUnenforced;
-    if (change.id.kind == qos::NodeId::Kind::kEndpoint) event.endpoint = change.name;
+    event.type = last;
+    if (id.kind == qos::NodeId::Kind::kEndpoint) event.endpoint = change.name;
     if (held) {
       event.reason = fmt::format("limits of {} on {} hold", change.name, limited.nic.device);
     }
@@ -317,7 +325,7 @@ void QosManager::Impl::report(Limited& limited, const std::vector<LimitChange>& 
   }
   if (said <= kMostEvents) return;
   Event event;
-  event.type = EventType::kLimitUnenforced;
+  event.type = last;
   event.reason = fmt::format("and {} more changes of limits on {}: `qmasq qos show` has them all",
                              said - kMostEvents, limited.nic.device);
   parts.events.record(std::move(event));

@@ -84,7 +84,8 @@ class Model {
         for (std::uint16_t i = 0; i < node.ports.count; ++i)
           ASSERT_TRUE(ports.insert(static_cast<std::uint16_t>(node.ports.first + i)).second);
       }
-      for (const auto& one : world_.qos->describe({}).nics()) {
+      const v1::HostQos all = world_.qos->describe({});
+      for (const auto& one : all.nics()) {
         if (one.device() != device || one.rate_bps() == 0) continue;
         ASSERT_EQ(one.message(), "");
         for (const auto& node : one.nodes()) {

@@ -126,7 +126,8 @@ class QosWorld {
   }
   // Node of HostQos by name; none: empty message.
   [[nodiscard]] v1::QosNode node(const std::string& name, const std::string& device = "rxe0") {
-    for (const auto& one : qos->describe({}).nics()) {
+    const v1::HostQos all = qos->describe({});
+    for (const auto& one : all.nics()) {
       if (one.device() != device) continue;
       for (const auto& node : one.nodes()) {
         if (node.name() == name) return node;
