@@ -229,9 +229,9 @@ Verdict<PathPtr> Renamer::find_path(const ContextInfo& context, const Nic& nic,
   if (path->virt.hop_limit == 0) path->virt.hop_limit = kHopLimit;
   auto marks = parts_.wire.marks({endpoint->uid, peer->endpoint, own, peer_qpn});
   if (!marks) return tl::unexpected(std::move(marks).error());
-  path->phys = {nic.primary->gid, peer->physical,
+  path->phys = {nic.primary->gid,  peer->physical,
                 marks->flow_label, static_cast<std::uint8_t>(nic.primary->index),
-                kHopLimit,        marks->traffic_class,
+                kHopLimit,         marks->traffic_class,
                 marks->sl};
   path->peer = peer->endpoint;
   path->peer_host = peer->host;

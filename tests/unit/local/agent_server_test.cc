@@ -102,6 +102,17 @@ TEST_F(AgentServerTest, AnswersOnASocketForRootAndGroup) {
   EXPECT_NE(::stat(socket_.c_str(), &info), 0) << "the socket file goes with the server";
 }
 
+TEST_F(AgentServerTest, TellsHowLimitsStand) {
+  auto server = AgentServer::start(socket_, view_, events_);
+  ASSERT_TRUE(server.has_value()) << server.error().message;
+  grpc::ClientContext context;
+  v1::HostQos qos;
+  ASSERT_TRUE(stub()->GetQos(&context, {}, &qos).ok());
+  EXPECT_EQ(qos.host(), "hosts/hostA");
+  ASSERT_EQ(qos.nics_size(), 1);
+  EXPECT_EQ(qos.nics(0).device(), "rxe0");
+}
+
 TEST_F(AgentServerTest, ListsConnectionsOfAParent) {
   auto server = AgentServer::start(socket_, view_, events_);
   ASSERT_TRUE(server.has_value()) << server.error().message;
