@@ -106,6 +106,11 @@ struct AdmissionMetrics::Row::Impl {
         limits[i] = {of_vpc ? &all.vpc_limit : &all.limit, mine};
       }
     }
+    // From 0 on, so that a first refusal is seen as one.
+    for (std::size_t i = 0; endpoint && i < qos::kResources; ++i) {
+      refusals[i] =
+          &all.refusals.Add(with(labels, "resource", to_string(static_cast<qos::Resource>(i))));
+    }
     for (std::size_t i = 0; i < qos::kVerbKinds; ++i) {
       rates[i] = {&all.rate_limit, with(labels, "verb", to_string(static_cast<qos::VerbKind>(i)))};
     }
@@ -167,10 +172,7 @@ void AdmissionMetrics::Row::show_rates(const qos::VerbRates& rates) {
 
 void AdmissionMetrics::Row::count_refusal(qos::Resource resource) {
   if (!impl_->endpoint) return;
-  auto*& counter = impl_->refusals[static_cast<std::size_t>(resource)];
-  if (counter == nullptr)
-    counter = &impl_->all.refusals.Add(with(impl_->labels, "resource", to_string(resource)));
-  counter->Increment();
+  impl_->refusals[static_cast<std::size_t>(resource)]->Increment();
 }
 
 void AdmissionMetrics::Row::count_verb(qos::VerbKind kind, bool admitted) {
