@@ -62,9 +62,12 @@ class Quotas(labtest.LabTest):
                                ("srq", "shared_receive_queues"), ("qp", "queue_pairs")):
             with self.subTest(kind=kind):
                 held = self.tenants.spawn("blue/a", [PROBE, "hoard", "--kind", kind, "--count", "6", "--hold", "60"])
-                held.wait_for('"made":6')
-                self.eventually(lambda r=resource: self.used(r) == 6, f"6 {resource}")
-                self.lab.check("hostA", ["pkill", "-KILL", "-x", "qmasq-lab-probe"])
+                try:
+                    held.wait_for('"made":6')
+                    self.eventually(lambda r=resource: self.used(r) == 6, f"6 {resource}")
+                    self.lab.check("hostA", ["pkill", "-KILL", "-x", "qmasq-lab-probe"])
+                finally:
+                    held.wait()
                 self.eventually(lambda r=resource: self.used(r) == 0, f"no {resource}")
         self.assertEqual(self.used("pinned_bytes"), 0)
 

@@ -106,6 +106,11 @@ struct AdmissionMetrics::Row::Impl {
         limits[i] = {of_vpc ? &all.vpc_limit : &all.limit, mine};
       }
     }
+    // From 0 on, so that a first refusal is seen as one.
+    for (std::size_t i = 0; endpoint && i < qos::kResources; ++i) {
+      refusals[i] =
+          &all.refusals.Add(with(labels, "resource", to_string(static_cast<qos::Resource>(i))));
+    }
     for (std::size_t i = 0; i < qos::kVerbKinds; ++i) {
       rates[i] = {&all.rate_limit, with(labels, "verb", to_string(static_cast<qos::VerbKind>(i)))};
     }
@@ -128,25 +133,6 @@ struct AdmissionMetrics::Row::Impl {
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
-
-  // Counters are there, at 0, as soon as there is a limit: one that appears at 1 has no rate.
-  prometheus::Counter& refusal(std::size_t i) {
-    auto*& counter = refusals[i];
-    if (counter == nullptr) {
-      counter =
-          &all.refusals.Add(with(labels, "resource", to_string(static_cast<qos::Resource>(i))));
-    }
-    return *counter;
-  }
-  prometheus::Counter& verb(std::size_t i, bool admitted) {
-    auto*& counter = verbs[i][admitted ? 1 : 0];
-    if (counter == nullptr) {
-      counter =
-          &all.admissions.Add(with(with(labels, "verb", to_string(static_cast<qos::VerbKind>(i))),
-                                   "result", admitted ? "admitted" : "refused"));
-    }
-    return *counter;
-  }
 
   AdmissionMetrics::Impl& all;
   const Labels labels;
@@ -172,10 +158,8 @@ void AdmissionMetrics::Row::show_used(const qos::Amounts& used) {
 }
 
 void AdmissionMetrics::Row::show_limits(const qos::Quotas& limits) {
-  for (std::size_t i = 0; i < qos::kResources; ++i) {
+  for (std::size_t i = 0; i < qos::kResources; ++i)
     impl_->limits[i].show(limits.limits[i]);
-    if (impl_->endpoint && limits.limits[i]) impl_->refusal(i);
-  }
 }
 
 void AdmissionMetrics::Row::show_rates(const qos::VerbRates& rates) {
@@ -183,18 +167,22 @@ void AdmissionMetrics::Row::show_rates(const qos::VerbRates& rates) {
   for (std::size_t i = 0; i < qos::kVerbKinds; ++i) {
     const auto& rate = rates.rates[i];
     impl_->rates[i].show(rate ? std::optional<std::uint64_t>(rate->per_second) : std::nullopt);
-    if (!rate) continue;
-    impl_->verb(i, true);
-    impl_->verb(i, false);
   }
 }
 
 void AdmissionMetrics::Row::count_refusal(qos::Resource resource) {
-  if (impl_->endpoint) impl_->refusal(static_cast<std::size_t>(resource)).Increment();
+  if (!impl_->endpoint) return;
+  impl_->refusals[static_cast<std::size_t>(resource)]->Increment();
 }
 
 void AdmissionMetrics::Row::count_verb(qos::VerbKind kind, bool admitted) {
-  if (impl_->endpoint) impl_->verb(static_cast<std::size_t>(kind), admitted).Increment();
+  if (!impl_->endpoint) return;
+  auto*& counter = impl_->verbs[static_cast<std::size_t>(kind)][admitted ? 1 : 0];
+  if (counter == nullptr) {
+    counter = &impl_->all.admissions.Add(with(with(impl_->labels, "verb", to_string(kind)),
+                                              "result", admitted ? "admitted" : "refused"));
+  }
+  counter->Increment();
 }
 
 }  // namespace qmasq::vbond
