@@ -521,7 +521,7 @@ TEST_F(GuaranteesTest, ARandomCloudIsJudgedAsByAddingItUp) {
     // Half of the time back to where all fits.
     if (below(2) == 0) {
       for (unsigned i = 0; i < kPolicies; ++i)
-        works(set_policy(fmt::format("p{}", i), 1, 0));
+        works(set_policy(fmt::format("p{}", i), 1, 0, true));
     }
   }
   EXPECT_GT(taken, 100);
