@@ -13,6 +13,12 @@ namespace {
 using qos::NodeId;
 using Kind = qos::NodeId::Kind;
 
+// A NIC that is promised to its last bit still has the least for everybody who was promised
+// nothing: some kbit/s, which no one would measure.
+bool negligible(const qos::Shortfall& shortfall) {
+  return shortfall.asked.value - shortfall.planned.value <= shortfall.asked.value / 100;
+}
+
 }  // namespace
 
 std::string NicLimiter::shared_obstacle() const {
@@ -92,8 +98,9 @@ std::vector<std::string> NicLimiter::judge(NodeId id, const std::string& name,
 
 std::vector<LimitChange> NicLimiter::judge() {
   std::map<NodeId, qos::Shortfall> shortfalls;
-  for (const qos::Shortfall& one : planner_.shortfalls())
-    shortfalls.emplace(one.node, one);
+  for (const qos::Shortfall& one : planner_.shortfalls()) {
+    if (!negligible(one)) shortfalls.emplace(one.node, one);
+  }
   if (shortfalls != shortfalls_) {
     for (const auto& [id, one] : shortfalls_)
       dirty_.insert(id);
