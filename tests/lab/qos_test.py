@@ -28,11 +28,11 @@ done
 def write_bw(seconds, *more, port=18515):
     """ib_write_bw for so many seconds; its result is in Gbit/s of payload.
 
-    With the time-out of slow links (-u 18: a second): Soft-RoCE lets 64 packets of a queue pair wait, which take
-    longer at 10 Mbit/s than the 67 ms of perftest's own, and would be sent again.
+    With the time-out of slow links (-u 20: 4 seconds): Soft-RoCE lets 64 packets of each queue pair wait, which take
+    longer at such rates than the 67 ms of perftest's own; then it sends them again, which it does not do well.
     """
     return Program("ib_write_bw", ["ib_write_bw", "-d", "rxe0", "-x", "1", "-F", "-s", "65536", "-p", str(port),
-                                   "-u", "18", "-D", str(seconds), "--report_gbits", *more], port,
+                                   "-u", "20", "-D", str(seconds), "--report_gbits", *more], port,
                    r"^ *65536 +\d+ +[\d.]+ +[\d.]+")
 
 
@@ -100,7 +100,7 @@ class Qos(labtest.LabTest):
         self.policy("cap", "--maximum", "10Mbit")
         self.admin("qos", "attach", "cap", "blue")
         sampler = self.lab.spawn("hostB", ["bash", "-c", SAMPLE])
-        program = write_bw(25)
+        program = write_bw(40)
         server = self.tenants.spawn("blue/a", program.argv)
         client = None
         try:
@@ -172,16 +172,19 @@ class Qos(labtest.LabTest):
             self.assertIn(word, refused.err)
         forced = self.tenants.qmasq("qos", "attach", "most", "red", "--force", "--wait")
         self.assertEqual(forced.code, 0, forced.err)
-        self.assertIn("vpcs/blue", forced.err)
+        self.assertIn("may get less than promised: blue, red", forced.err)
         # Both get what there is in proportion, and it is said that this is less than was promised.
         self.eventually(lambda: not self.node("vpcs/blue")["enforced"], "said to be unenforced")
         self.assertIn("guarantee", " ".join(self.node("vpcs/blue")["unenforced"]))
         self.eventually(lambda: self.tenants.events("hostB", "--type", "limit-unenforced"), "event")
 
     def test_packets_carry_the_dscp_of_the_policy(self):
-        self.policy("marked", "--dscp", "26")
+        # Slow ones, so that the packets are few.
+        self.policy("marked", "--dscp", "26", "--maximum", "5Mbit")
+        self.policy("plain", "--maximum", "5Mbit")
         self.admin("qos", "attach", "marked", "blue")
-        capture = self.lab.spawn("hostB", ["tcpdump", "-i", "eth0", "-n", "-l", "-v", "-c", "200", "--direction",
+        self.admin("qos", "attach", "plain", "red")
+        capture = self.lab.spawn("hostB", ["tcpdump", "-i", "eth0", "-n", "-l", "-v", "-c", "20000", "--direction",
                                            "out", "udp port 4791"])
         capture.wait_for("listening on", 30)
         outcomes = self.tenants.run_pair(write_bw(3), self.vpcs)
@@ -193,20 +196,16 @@ class Qos(labtest.LabTest):
 
     def test_limits_hold_over_both_families(self):
         self.policy("ten", "--maximum", "10Mbit")
-        self.tenants.create_vpc("six", "fd00::/64", {"a": ("hostA", "fd00::1"), "b": ("hostB", "fd00::2")})
+        self.tenants.must("vpc", "create", "six", "--range", "10.0.0.0/24", "--range", "fd00::/64")
+        self.tenants.create_endpoint("six/a", "hostA", "10.0.0.1", "fd00::1")
+        self.tenants.create_endpoint("six/b", "hostB", "10.0.0.2", "fd00::2")
         try:
             self.admin("qos", "attach", "ten", "six")
-            program = write_bw(5)
-            server = self.tenants.spawn("six/a", program.argv)
-            try:
-                self.tenants.await_listening("six/a", program.port)
-                ended = self.tenants.run("six/b", [*program.argv, "fd00::1"])
-            finally:
-                if server.running():
-                    server.kill()
-            found = re.search(program.proof, ended.out, re.MULTILINE)
-            self.assertTrue(found, ended.out + ended.err)
-            self.assert_rate(float(found.group(0).split()[3]) * 1000, 10, 0.15)
+            # The later -x counts: the GID of the IPv6 address.
+            outcome = self.tenants.run_pair(write_bw(8, "-x", "2"), ["six"])[0]
+            self.assertTrue(outcome.passed, outcome.proof)
+            self.assertIn("253:00", outcome.client.out)
+            self.assert_rate(mbits(outcome), 10, 0.15)
         finally:
             self.tenants.must("endpoint", "delete", "six/a", "--force", "--wait")
             self.tenants.must("endpoint", "delete", "six/b", "--force", "--wait")
