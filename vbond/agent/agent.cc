@@ -242,6 +242,13 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                {options.host, options.controller, seams.features}) {
   policies.add_listener(
       [this](const PolicyTable::Changed& changed) { admission.policies_changed(changed); });
+  policies.add_listener([this](const PolicyTable::Changed& changed) {
+    std::vector<EndpointUid> gone;
+    for (const auto& [uid, endpoint] : changed) {
+      if (endpoint == nullptr) gone.push_back(uid);
+    }
+    policy_metrics.forget(gone);
+  });
   endpoints.set_listener(
       [this](EndpointUid uid, const EndpointPtr& endpoint) { on_endpoint(uid, endpoint); });
 }
