@@ -117,7 +117,7 @@ _NICS = [
     Graph("NICs: the device's own counters", """The ten counters of the devices' drivers that move fastest, by the
           drivers' names.""", PER_SECOND,
           [Query(f"""topk(10, sum by (instance, nic, counter)
-                 (rate(qmasq_vbond_nic_hw_counter_total{{{on_host}}}[$__rate_interval])))""",
+                 (rate(qmasq_vbond_nic_hw_events_total{{{on_host}}}[$__rate_interval])))""",
                  "{{counter}} on " + _OF_NIC)]),
     Graph("Nodes of the limits tree", """Nodes that policies ask for and nodes that the backend has. Apart for long: a
           change could not be programmed.""", COUNT,

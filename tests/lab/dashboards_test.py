@@ -26,8 +26,9 @@ AGENT, CONTROLLER = "9478", "9477"
 
 
 def write_bw(seconds, size):
-    """Both ways, so that the egress of both hosts is limited."""
-    return ["ib_write_bw", "-d", "rxe0", "-x", "1", "-F", "-b", "-q", "2", "-s", str(size), "-D", str(seconds)]
+    """Both ways, so that the egress of both hosts is limited; with the time-out of slow links, as in qos_test.py."""
+    return ["ib_write_bw", "-d", "rxe0", "-x", "1", "-F", "-b", "-q", "2", "-u", "20", "-s", str(size), "-D",
+            str(seconds)]
 
 
 class Dashboards(labtest.LabTest):

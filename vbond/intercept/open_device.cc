@@ -163,8 +163,15 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
                            std::to_string(services_.options.reserved_first) +
                            " on (all in use, or above the limit of open files, ulimit -n)");
   }
-  auto file =
-      services_.parts.devices.open(node, static_cast<int>(flags & (O_ACCMODE | O_NONBLOCK)));
+  const int mode = static_cast<int>(flags & (O_ACCMODE | O_NONBLOCK));
+  auto file = services_.parts.devices.open(node, mode);
+  if (!file && (file.error() == EMFILE || file.error() == ENFILE) &&
+      watch_.collect(trap.attachment)) {
+    // Our own descriptors ran out before max_contexts did: on those of devices that the tenant has
+    // closed and nobody has looked for yet.
+    trap.attachment.wait_buried();
+    file = services_.parts.devices.open(node, mode);
+  }
   if (!file) {
     return trap.refuse(
         verb, file.error(),

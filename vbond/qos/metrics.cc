@@ -151,7 +151,7 @@ struct QosMetrics::Impl {
                 .Register(registry)
                 .Add({}, prometheus::Histogram::BucketBoundaries{0.0003, 0.001, 0.003, 0.01, 0.03,
                                                                  0.1, 0.3, 1, 3, 10})),
-        hw(counters(registry, "qmasq_vbond_nic_hw_counter_total",
+        hw(counters(registry, "qmasq_vbond_nic_hw_events_total",
                     "The device's own counters, by the driver's names.")) {}
 
   void show_node(const NicState& nic, const NodeState& node, Row& row);

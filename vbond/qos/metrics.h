@@ -28,7 +28,7 @@ namespace qmasq::vbond {
 //   qmasq_vbond_qos_nodes{nic,state}                          gauge
 //   qmasq_vbond_qos_steps_total{nic,result}                   counter
 //   qmasq_vbond_qos_program_seconds                           histogram
-//   qmasq_vbond_nic_hw_counter_total{nic,counter}             counter
+//   qmasq_vbond_nic_hw_events_total{nic,counter}             counter
 //
 // vpc and endpoint are ids. Series go with the endpoint, the VPC, the NIC. From one thread.
 class QosMetrics {

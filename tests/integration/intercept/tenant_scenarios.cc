@@ -402,7 +402,6 @@ int signals() {
   return 0;
 }
 
-// Descriptor of the reserved range, but the tenant opened the device itself.
 // Handle, or -1.
 int create_cq(int fd) {
   CallBuilder builder(static_cast<std::uint16_t>(Object::kCq), 0, kRxe);
@@ -480,6 +479,7 @@ int impatient() {
     (void)query_gid(fd);
 }
 
+// Descriptor of the reserved range, but the tenant opened the device itself.
 int own_device() {
   int fd = open("/dev/full", O_RDWR);  // the stub's verbs device
   EXPECT(fd >= 0 && fd < 960);

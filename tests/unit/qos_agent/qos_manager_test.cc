@@ -326,7 +326,7 @@ TEST_F(QosManagerTest, CountsOverRestartsOfClasses) {
   EXPECT_EQ(metric("qmasq_vbond_qos_nodes", {{"nic", "rxe0"}, {"state", "planned"}}), 5.0);
   EXPECT_EQ(metric("qmasq_vbond_qos_nodes", {{"nic", "rxe0"}, {"state", "programmed"}}), 5.0);
   EXPECT_EQ(metric("qmasq_vbond_qos_steps_total", {{"nic", "rxe0"}, {"result", "ok"}}), 5.0);
-  EXPECT_EQ(metric("qmasq_vbond_nic_hw_counter_total", {{"nic", "rxe0"}, {"counter", "sent_pkts"}}),
+  EXPECT_EQ(metric("qmasq_vbond_nic_hw_events_total", {{"nic", "rxe0"}, {"counter", "sent_pkts"}}),
             100.0);
   limits.wipe();
   hw.values["rxe0"]["sent_pkts"] = 7;
@@ -334,7 +334,7 @@ TEST_F(QosManagerTest, CountsOverRestartsOfClasses) {
   limits.count(kE11, {50, 1, 0, 0, 0});
   loop->pass_time(seconds(1));
   EXPECT_EQ(metric("qmasq_vbond_qos_egress_bytes_total", e11), 1'000'050.0);
-  EXPECT_EQ(metric("qmasq_vbond_nic_hw_counter_total", {{"nic", "rxe0"}, {"counter", "sent_pkts"}}),
+  EXPECT_EQ(metric("qmasq_vbond_nic_hw_events_total", {{"nic", "rxe0"}, {"counter", "sent_pkts"}}),
             107.0);
 
   limits.fail_counters(1);
