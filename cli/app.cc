@@ -24,7 +24,8 @@ Start here:
 
 Exit codes:
   0  done                    3  cannot reach the controller or the agent
-  1  refused or failed       4  --wait: not every host has applied the change
+  1  refused or failed       4  --wait: not every host has applied the change;
+                                qos show: not every host has answered
                              5  trace: the connection or operation is refused
   2  wrong command line      run: 125 could not start the program, 126 cannot execute it,
                              127 not found; any other code is the program's own
@@ -148,6 +149,8 @@ std::unique_ptr<CLI::App> build_app(Shell& shell) {
   add_vpc_commands(*app, shell);
   add_endpoint_commands(*app, shell);
   add_security_group_commands(*app, shell);
+  add_qos_commands(*app, shell);
+  add_top_command(*app, shell);
   add_trace_command(*app, shell);
   add_host_commands(*app, shell);
   add_run_command(*app, shell);

@@ -4,6 +4,7 @@
 #include "cli/names.h"
 #include "qmasq/v1/endpoint.grpc.pb.h"
 #include "qmasq/v1/host.grpc.pb.h"
+#include "qmasq/v1/qos.grpc.pb.h"
 #include "qmasq/v1/security_group.grpc.pb.h"
 #include "qmasq/v1/vpc.grpc.pb.h"
 
@@ -54,6 +55,14 @@ std::vector<std::string> host_names(const Server& controller) {
   request.set_page_size(kMost);
   auto page = controller.call(stub, &v1::HostService::Stub::ListHosts, request);
   return page ? names_of(page->hosts()) : std::vector<std::string>{};
+}
+
+std::vector<std::string> policy_names(const Server& controller) {
+  v1::QosService::Stub stub(controller.channel());
+  v1::ListQosPoliciesRequest request;
+  request.set_page_size(kMost);
+  auto page = controller.call(stub, &v1::QosService::Stub::ListQosPolicies, request);
+  return page ? names_of(page->qos_policies()) : std::vector<std::string>{};
 }
 
 }  // namespace qmasq::cli

@@ -16,5 +16,6 @@ namespace qmasq::cli {
 [[nodiscard]] std::vector<std::string> group_names(const Server& controller,
                                                    const std::string& parent = "vpcs/-");
 [[nodiscard]] std::vector<std::string> host_names(const Server& controller);
+[[nodiscard]] std::vector<std::string> policy_names(const Server& controller);
 
 }  // namespace qmasq::cli

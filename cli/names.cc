@@ -64,6 +64,7 @@ std::string short_name(std::string_view full) {
   if (auto host = parse_host_name(full)) return *host;
   if (auto endpoint = parse_endpoint_name(full)) return endpoint->vpc + "/" + endpoint->endpoint;
   if (auto group = parse_security_group_name(full)) return group->vpc + "/" + group->group;
+  if (auto policy = parse_qos_policy_name(full)) return *policy;
   return std::string(full);
 }
 

@@ -17,7 +17,7 @@ namespace qmasq::cli {
 // A VPC or an endpoint, as the API takes it for a parent: "blue" or "blue/a" in any form.
 [[nodiscard]] Result<std::string> parse_scope(std::string_view text);
 
-// For tables: "blue", "blue/a", "hostA". What has another form stays as it is.
+// For tables: "blue", "blue/a", "hostA", "gold". What has another form stays as it is.
 [[nodiscard]] std::string short_name(std::string_view full);
 
 // Those of `candidates` that somebody may have meant by `typed`, best first, at most three.

@@ -46,6 +46,8 @@ void add_output_option(CLI::App& command, CommonOptions& options);
 void add_vpc_commands(CLI::App& root, Shell& shell);
 void add_endpoint_commands(CLI::App& root, Shell& shell);
 void add_security_group_commands(CLI::App& root, Shell& shell);
+void add_qos_commands(CLI::App& root, Shell& shell);
+void add_top_command(CLI::App& root, Shell& shell);
 void add_trace_command(CLI::App& root, Shell& shell);
 void add_host_commands(CLI::App& root, Shell& shell);
 void add_run_command(CLI::App& root, Shell& shell);

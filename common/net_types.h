@@ -51,6 +51,10 @@ struct SecurityGroupUid {
   std::uint64_t value = 0;
   auto operator<=>(const SecurityGroupUid&) const = default;
 };
+struct QosPolicyUid {
+  std::uint64_t value = 0;
+  auto operator<=>(const QosPolicyUid&) const = default;
+};
 
 struct Mac {
   std::array<std::uint8_t, 6> bytes{};
@@ -135,6 +139,10 @@ struct std::hash<qmasq::HostUid> {
 template <>
 struct std::hash<qmasq::SecurityGroupUid> {
   std::size_t operator()(qmasq::SecurityGroupUid id) const noexcept { return id.value; }
+};
+template <>
+struct std::hash<qmasq::QosPolicyUid> {
+  std::size_t operator()(qmasq::QosPolicyUid id) const noexcept { return id.value; }
 };
 template <>
 struct std::hash<qmasq::Vni> {

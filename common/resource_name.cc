@@ -95,6 +95,10 @@ Status check_rule_id(std::string_view id) {
   return check_tenant_id(id, "rule");
 }
 
+Status check_qos_policy_id(std::string_view id) {
+  return check_tenant_id(id, "QoS policy");
+}
+
 Status check_host_id(std::string_view id) {
   if (id.empty()) return refuse("the host id is missing");
   bool chars = std::all_of(id.begin(), id.end(), [](char c) {
@@ -125,6 +129,10 @@ std::string security_group_name(std::string_view vpc, std::string_view group) {
   return fmt::format("vpcs/{}/securityGroups/{}", vpc, group);
 }
 
+std::string qos_policy_name(std::string_view policy) {
+  return fmt::format("qosPolicies/{}", policy);
+}
+
 std::string host_name(std::string_view host) {
   return fmt::format("hosts/{}", host);
 }
@@ -150,6 +158,15 @@ Result<SecurityGroupName> parse_security_group_name(std::string_view name) {
     return not_a("a security group", "vpcs/VPC/securityGroups/GROUP", name);
   }
   return checked_group(parts[1], parts[3]);
+}
+
+Result<std::string> parse_qos_policy_name(std::string_view name) {
+  auto parts = split(name);
+  if (parts.size() != 2 || parts[0] != "qosPolicies") {
+    return not_a("a QoS policy", "qosPolicies/POLICY", name);
+  }
+  QMASQ_TRY(check_qos_policy_id(parts[1]));
+  return std::string(parts[1]);
 }
 
 Result<std::string> parse_host_name(std::string_view name) {
@@ -189,6 +206,12 @@ Result<SecurityGroupName> parse_security_group_reference(std::string_view text) 
     return not_a("a security group", "VPC/GROUP or vpcs/VPC/securityGroups/GROUP", text);
   }
   return checked_group(parts[1], parts[3]);
+}
+
+Result<std::string> parse_qos_policy_reference(std::string_view text) {
+  if (text.find('/') != std::string_view::npos) return parse_qos_policy_name(text);
+  QMASQ_TRY(check_qos_policy_id(text));
+  return std::string(text);
 }
 
 Result<std::string> parse_host_reference(std::string_view text) {

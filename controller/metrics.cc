@@ -77,13 +77,15 @@ void ControllerMetrics::set_revision(std::uint64_t revision) {
   families_->revision.Set(static_cast<double>(revision));
 }
 
-void ControllerMetrics::set_objects(std::size_t vpcs, std::size_t endpoints, std::size_t hosts) {
+void ControllerMetrics::set_objects(const Objects& objects) {
   auto set = [&](const char* kind, std::size_t count) {
     families_->objects.Add({{"kind", kind}}).Set(static_cast<double>(count));
   };
-  set("vpc", vpcs);
-  set("endpoint", endpoints);
-  set("host", hosts);
+  set("vpc", objects.vpcs);
+  set("endpoint", objects.endpoints);
+  set("host", objects.hosts);
+  set("security_group", objects.groups);
+  set("qos_policy", objects.policies);
 }
 
 void ControllerMetrics::set_hosts(std::size_t never_joined, std::size_t online,

@@ -29,7 +29,14 @@ class ControllerMetrics {
 
   void rpc(std::string_view method, std::string_view code, std::chrono::nanoseconds took);
   void set_revision(std::uint64_t revision);
-  void set_objects(std::size_t vpcs, std::size_t endpoints, std::size_t hosts);
+  struct Objects {
+    std::size_t vpcs = 0;
+    std::size_t endpoints = 0;
+    std::size_t hosts = 0;
+    std::size_t groups = 0;
+    std::size_t policies = 0;
+  };
+  void set_objects(const Objects& objects);
   void set_hosts(std::size_t never_joined, std::size_t online, std::size_t offline);
   void set_streams(std::size_t streams);
   void batch_sent(bool snapshot);

@@ -14,6 +14,7 @@
 #include "controller/service/endpoint_service.h"
 #include "controller/service/fleet_queries.h"
 #include "controller/service/host_service.h"
+#include "controller/service/qos_service.h"
 #include "controller/service/security_group_service.h"
 #include "controller/service/sync_service.h"
 #include "controller/service/trace_service.h"
@@ -60,6 +61,7 @@ struct Server::Parts {
         queries(watch),
         groups(context, queries),
         endpoints(context, queries),
+        policies(context, queries),
         traces(context, queries),
         hosts(context, watch),
         sync(*store, watch) {}
@@ -89,6 +91,7 @@ struct Server::Parts {
     builder.RegisterService(&vpcs);
     builder.RegisterService(&groups);
     builder.RegisterService(&endpoints);
+    builder.RegisterService(&policies);
     builder.RegisterService(&traces);
     builder.RegisterService(&hosts);
     builder.RegisterService(&sync);
@@ -128,6 +131,7 @@ struct Server::Parts {
   FleetQueries queries;
   SecurityGroupServiceImpl groups;
   EndpointServiceImpl endpoints;
+  QosServiceImpl policies;
   TraceServiceImpl traces;
   HostServiceImpl hosts;
   SyncServiceImpl sync;

@@ -13,9 +13,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
 # pylint: disable=wrong-import-position
 from labkit import Lab, LabError
-from labkit.tenants import PROBE, PROGRAMS, SIDES, Tenants
+from labkit.tenants import PROBE, PROGRAMS, SIDES, Program, Tenants
 
-TOTAL_STEPS = 8
+TOTAL_STEPS = 10
 
 
 class Demo:
@@ -179,6 +179,59 @@ def try_outside(demo, tenants):
                "an endpoint of another host is refused, with the host's name", wrong.out + wrong.err)
 
 
+def change_a_rule(demo, tenants):
+    """A rule that is taken away ends what it had admitted."""
+    demo.step("Security groups",
+              "blue/a carries group web, which admits the default group. The rule goes while ib_write_bw runs.")
+    for words in (("sg", "create", "blue/web"),
+                  ("sg", "rule", "add", "blue/web", "--in", "--from", "sg:default", "--id", "open"),
+                  ("endpoint", "update", "blue/a", "--group", "web", "--wait")):
+        demo.say(f"      $ qmasq {' '.join(words)}")
+        tenants.must(*words)
+    argv = ["ib_write_bw", "-d", "rxe0", "-x", "1", "-F", "-s", "4096", "-b", "-D", "60"]
+    running = [tenants.spawn("blue/a", argv)]
+    try:
+        tenants.await_listening("blue/a", 18515)
+        running.append(tenants.spawn("blue/b", [*argv, SIDES["a"][1]]))
+        until = time.monotonic() + 30
+        while time.monotonic() < until and not any(
+                each["state"] == "rts" for each in tenants.json("conn", "list").get("connections", [])):
+            time.sleep(0.2)
+        demo.say("      $ qmasq sg rule remove blue/web open --wait")
+        tenants.must("sg", "rule", "remove", "blue/web", "open", "--wait")
+        ended = [each.wait(20) for each in running]
+        for each in ended:
+            demo.show("\n".join(re.findall(r".*[Cc]ompletion with error.*", each.out + each.err)[:1]))
+        demo.check(all(each.code != 0 for each in ended), "both programs ended with a completion error",
+                   "\n".join(each.out + each.err for each in ended))
+    finally:
+        for each in running:
+            if each.running():
+                each.kill()
+    demo.say("      $ qmasq trace --from blue/b --to blue/a")
+    traced = tenants.qmasq("trace", "--from", "blue/b", "--to", "blue/a")
+    demo.show(traced.out)
+    demo.check(traced.code == 5, "trace says that it is refused, and by what", traced.out + traced.err)
+    tenants.must("endpoint", "update", "blue/a", "--group", "default", "--wait")
+
+
+def limit_both(demo, tenants):
+    """Two maximums at work at the same time."""
+    demo.step("Each tenant its share of the NIC",
+              "blue may send 20 Mbit/s and red 10, on every host. Both run ib_write_bw at once for 10 seconds.")
+    for vpc, rate in (("blue", "20Mbit"), ("red", "10Mbit")):
+        demo.say(f"      $ qmasq qos policy create for-{vpc} --maximum {rate}; qmasq qos attach for-{vpc} {vpc}")
+        tenants.must("qos", "policy", "create", f"for-{vpc}", "--maximum", rate)
+        tenants.must("qos", "attach", f"for-{vpc}", vpc, "--wait")
+    program = Program("ib_write_bw", ["ib_write_bw", "-d", "rxe0", "-x", "1", "-F", "-s", "65536", "-D", "10",
+                                      "--report_gbits"], 18515, r"^ *65536 +\d+ +[\d.]+ +[\d.]+")
+    for outcome, most in zip(tenants.run_pair(program, ["blue", "red"]), (20, 10)):
+        rate = float(outcome.proof.split()[3]) * 1000 if outcome.passed else 0
+        demo.check(0.9 * most < rate < 1.1 * most, f"{outcome.vpc:4}  {rate:5.2f} Mbit/s of {most}", outcome.proof)
+    demo.say("      $ qmasq qos show --host hostB")
+    demo.show(tenants.must("qos", "show", "--host", "hostB"))
+
+
 def clean_up(demo, tenants):
     """Everything goes, and the hosts are as before."""
     demo.step("Clean up", "Endpoints and VPCs are deleted; links and namespaces go with them.")
@@ -186,6 +239,8 @@ def clean_up(demo, tenants):
     for host in ("hostA", "hostB"):
         left = tenants.lab.check(host, ["sh", "-c", "ip -o link | grep -E ' qm[a-z]*[0-9]' ; ls /run/netns; true"])
         demo.check(not left.strip(), f"nothing left on {host}", left)
+        limits = tenants.lab.check(host, ["tc", "qdisc", "show", "dev", "eth0"])
+        demo.check("htb" not in limits, f"no limits left on {host}", limits)
 
 
 def run(demo, lab):
@@ -198,6 +253,8 @@ def run(demo, lab):
     show_connections(demo, tenants)
     try_to_cross(demo, tenants)
     try_outside(demo, tenants)
+    change_a_rule(demo, tenants)
+    limit_both(demo, tenants)
     clean_up(demo, tenants)
 
 

@@ -20,10 +20,9 @@ using namespace vbond;  // NOLINT: all of this is about the agent
 
 namespace {
 
-constexpr EndpointUid kTenant{1};
 constexpr VpcUid kVpc{1};
 constexpr SecurityGroupUid kGroup{1};
-constexpr std::size_t kHosts = 1000;
+constexpr std::size_t kHosts = World::kHosts;
 
 Gid host_gid(std::size_t host) {
   return Gid::from_ip(IpAddress::from_v4(0xc0a80001U + static_cast<std::uint32_t>(host)));
@@ -158,17 +157,29 @@ World::World(std::size_t entries)
   endpoints_.apply(change);
   (void)tracker_.apply(policy_change(change));
   sync_.mark_in_sync(change.revision);
+  admission_ = std::make_unique<AdmissionControl>(clock_, events_, metrics_->registry());
   interceptor_ = std::make_unique<Interceptor>(
       Interceptor::Parts{*renamer_, endpoints_, nics_, events_, clock_, memory_, devices_, tasks_,
-                         metrics_->registry()},
+                         metrics_->registry(), *admission_},
       InterceptOptions{});
 }
 
 World::~World() = default;
 
-Status World::attach(UniqueFd listener, pid_t pid) {
+Status World::attach(UniqueFd listener, pid_t pid, std::size_t entry) {
   QMASQ_ASSIGN(auto port, open_port(std::move(listener)));
-  return interceptor_->attach(std::move(port), kTenant, pid, "bench");
+  return interceptor_->attach(std::move(port), EndpointUid{entry + 1}, pid, "bench");
+}
+
+void World::limit_verbs(std::size_t entry, std::optional<qos::VerbRate> rate) {
+  auto policy = std::make_shared<qos::Policy>();
+  policy->verb_rates.rates[static_cast<std::size_t>(qos::VerbKind::kVerbs)] = rate;
+  auto endpoint = std::make_shared<GovernedEndpoint>();
+  endpoint->uid = EndpointUid{entry + 1};
+  endpoint->name = "vpcs/bench/endpoints/worker-" + std::to_string(entry);
+  endpoint->vpc_name = "vpcs/bench";
+  endpoint->own = std::move(policy);
+  admission_->policies_changed({{endpoint->uid, endpoint}});
 }
 
 }  // namespace qmasq::bench

@@ -6,10 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "common/clock.h"
 #include "common/metrics.h"
 #include "tests/support/stub_nic.h"
+#include "vbond/admission/admission_control.h"
 #include "vbond/events/event_log.h"
 #include "vbond/intercept/interceptor.h"
 #include "vbond/kernel/task_inspector.h"
@@ -49,8 +51,12 @@ class World {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  // Serves a listener of this process until it hangs up.
-  [[nodiscard]] Status attach(UniqueFd listener, pid_t pid);
+  // Serves a listener of this process until it hangs up, for the endpoint of entry `entry`, which
+  // must be one of this host: a multiple of kHosts.
+  static constexpr std::size_t kHosts = 1000;
+  [[nodiscard]] Status attach(UniqueFd listener, pid_t pid, std::size_t entry = 0);
+  // Verbs of any kind that the endpoint may call a second; nothing: as many as it likes.
+  void limit_verbs(std::size_t entry, std::optional<qos::VerbRate> rate);
   [[nodiscard]] std::size_t map_bytes() const { return peers_.memory_bytes(); }
   [[nodiscard]] std::size_t map_entries() const { return peers_.size().entries; }
 
@@ -76,6 +82,7 @@ class World {
   vbond::ProcessMemory memory_;
   vbond::ProcTasks tasks_;
   StubDevices devices_;
+  std::unique_ptr<vbond::AdmissionControl> admission_;
   std::unique_ptr<vbond::Interceptor> interceptor_;
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/completion/completion.h"
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,8 +19,16 @@ namespace {
 constexpr std::pair<const char*, ShellKind> kShells[] = {
     {"bash", ShellKind::kBash}, {"zsh", ShellKind::kZsh}, {"fish", ShellKind::kFish}};
 
+const std::map<std::string, std::function<std::vector<std::string>(const Server&)>> kListers = {
+    {"VPC", vpc_names},
+    {"ENDPOINT", [](const Server& server) { return endpoint_names(server); }},
+    {"GROUP", [](const Server& server) { return group_names(server); }},
+    {"HOST", host_names},
+    {"POLICY", policy_names},
+};
+
 struct CompleteArguments {
-  std::string kind;
+  std::vector<std::string> kinds;  // and words to be candidates as they are
 };
 
 // For the scripts: what cannot be had is no candidate, and never a message in somebody's prompt.
@@ -26,14 +36,15 @@ Outcome<int> complete(const Shell& shell, const CompleteArguments& args) {
   CommonOptions options = shell.options;
   options.timeout = std::chrono::milliseconds(1000);
   auto server = Server::controller(options);
-  if (!server) return kExitOk;
-  std::vector<std::string> names;
-  if (args.kind == "VPC") names = vpc_names(*server);
-  if (args.kind == "GROUP") names = group_names(*server);
-  if (args.kind == "ENDPOINT") names = endpoint_names(*server);
-  if (args.kind == "HOST") names = host_names(*server);
-  for (const std::string& name : names)
-    shell.console.out << name << '\n';
+  for (const std::string& kind : args.kinds) {
+    const auto lister = kListers.find(kind);
+    if (lister == kListers.end()) {
+      shell.console.out << kind << '\n';
+    } else if (server) {
+      for (const std::string& name : lister->second(*server))
+        shell.console.out << name << '\n';
+    }
+  }
   return kExitOk;
 }
 
@@ -62,9 +73,7 @@ void add_completion_commands(CLI::App& root, Shell& shell) {
   auto args = std::make_shared<CompleteArguments>();
   CLI::App& names =
       add_command(root, shell, "__complete", "Names for completion scripts", args, complete);
-  names.add_option("kind", args->kind)
-      ->required()
-      ->check(CLI::IsMember({"VPC", "ENDPOINT", "GROUP", "HOST"}));
+  names.add_option("kinds", args->kinds)->required();
   add_controller_options(names, shell.options);
   names.group("");
 }

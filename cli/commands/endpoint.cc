@@ -8,9 +8,12 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands/add.h"
+#include "cli/commands/set_policy.h"
 #include "cli/directory.h"
 #include "cli/group/impact.h"
 #include "cli/names.h"
+#include "cli/qos/report.h"
+#include "cli/qos/words.h"
 #include "cli/resources.h"
 #include "cli/table.h"
 #include "qmasq/v1/endpoint.grpc.pb.h"
@@ -27,6 +30,7 @@ struct Arguments {
   std::vector<std::string> addresses;
   std::vector<std::string> groups;
   std::optional<std::string> mac;
+  std::optional<std::string> qos;
   std::optional<std::string> description;
   bool force = false;
   MutationOptions mutation;
@@ -59,12 +63,13 @@ std::string groups_text(const v1::Endpoint& endpoint, const char* separator) {
 template <typename Endpoints>
 void print_table(const Shell& shell, const Endpoints& endpoints) {
   Table table(
-      {"NAME", "HOST", "ADDRESSES", "MAC", "GROUPS", "STATE", "PROGRAMS", "QPS", "MESSAGE"});
+      {"NAME", "HOST", "ADDRESSES", "MAC", "GROUPS", "QOS", "STATE", "PROGRAMS", "QPS", "MESSAGE"});
   for (const v1::Endpoint& endpoint : endpoints) {
     const v1::EndpointStatus& status = endpoint.status();
     table.add({short_name(endpoint.name()), short_name(endpoint.host()),
                join({endpoint.addresses().begin(), endpoint.addresses().end()}, ","),
-               endpoint.mac(), groups_text(endpoint, ","), state_text(status),
+               endpoint.mac(), groups_text(endpoint, ","),
+               qos_cell(endpoint.qos_policy(), status.qos()), state_text(status),
                std::to_string(status.attachments()), std::to_string(status.queue_pairs()),
                status.message()});
   }
@@ -80,6 +85,8 @@ void print_one(const Shell& shell, const v1::Endpoint& endpoint) {
        {"Addresses", join({endpoint.addresses().begin(), endpoint.addresses().end()}, "\n")},
        {"MAC", endpoint.mac()},
        {"Security groups", groups_text(endpoint, "\n")},
+       {"QoS policy", short_name(endpoint.qos_policy())},
+       {"QoS", qos_status_text(endpoint.qos_policy(), status.has_qos(), status.qos())},
        {"Description", endpoint.description()},
        {"State", state_text(status)},
        {"Message", status.message()},
@@ -118,6 +125,11 @@ Outcome<std::vector<std::string>> fill(const Arguments& args, const std::string&
         security_group_name(group->vpc.empty() ? vpc : group->vpc, group->group));
   }
   if (!args.groups.empty()) paths.emplace_back("security_groups");
+  if (args.qos) {
+    QMASQ_ASSIGN(std::string policy, policy_or_none("--qos", *args.qos));
+    endpoint.set_qos_policy(policy);
+    paths.emplace_back("qos_policy");
+  }
   if (args.mac) {
     endpoint.set_mac(*args.mac);
     paths.emplace_back("mac");
@@ -129,17 +141,22 @@ Outcome<std::vector<std::string>> fill(const Arguments& args, const std::string&
   return paths;
 }
 
-// A name that a create or update has and the controller has not: the VPC, the endpoint or the host.
+// A name that a create or update has and the controller has not: the VPC, the endpoint, the host or
+// the policy.
 tl::unexpected<Failure> suggest(const Server& server, const Failure& failure,
-                                const EndpointName& name, const std::string& host) {
+                                const EndpointName& name, const v1::Endpoint& asked = {}) {
   return suggesting(failure, [&]() -> std::vector<std::string> {
     auto known = [](const std::vector<std::string>& names, const std::string& one) {
       return std::find(names.begin(), names.end(), one) != names.end();
     };
     auto vpcs = vpc_names(server);
     if (!known(vpcs, name.vpc)) return near_matches(name.vpc, vpcs);
+    const std::string host = short_name(asked.host());
     auto hosts = host_names(server);
     if (!host.empty() && !known(hosts, host)) return near_matches(host, hosts);
+    const std::string policy = short_name(asked.qos_policy());
+    auto policies = policy.empty() ? std::vector<std::string>{} : policy_names(server);
+    if (!policy.empty() && !known(policies, policy)) return near_matches(policy, policies);
     return near_matches(name.vpc + "/" + name.endpoint, endpoint_names(server, vpc_name(name.vpc)));
   });
 }
@@ -151,13 +168,13 @@ Outcome<int> create(const Shell& shell, const Arguments& args) {
   QMASQ_TRY(fill(args, name->vpc, *request.mutable_endpoint()));
   request.set_parent(vpc_name(name->vpc));
   request.set_endpoint_id(name->endpoint);
+  request.set_force(args.force);
   fill_mutation(args.mutation, request);
   QMASQ_ASSIGN(Server server, Server::controller(shell.options));
   Stub stub(server.channel());
   auto made = server.call(stub, &Stub::CreateEndpoint, request);
-  if (!made) {
-    return suggest(server, made.error(), *name, short_name(request.endpoint().host()));
-  }
+  if (!made) return suggest(server, made.error(), *name, request.endpoint());
+  warn_of_oversubscription(shell, made->oversubscriptions());
   return finish(shell, server, args.mutation, *made, print_table<std::vector<v1::Endpoint>>);
 }
 
@@ -195,7 +212,7 @@ Outcome<int> get(const Shell& shell, const Arguments& args) {
   v1::GetEndpointRequest request;
   request.set_name(endpoint_name(*name));
   auto endpoint = server.call(stub, &Stub::GetEndpoint, request);
-  if (!endpoint) return suggest(server, endpoint.error(), *name, "");
+  if (!endpoint) return suggest(server, endpoint.error(), *name);
   return show_one(shell, *endpoint, print_one);
 }
 
@@ -206,20 +223,20 @@ Outcome<int> update(const Shell& shell, const Arguments& args) {
   QMASQ_ASSIGN(auto paths, fill(args, name->vpc, *request.mutable_endpoint()));
   if (paths.empty()) {
     return failed(kExitUsage,
-                  "nothing to update: give --host, --address, --group, --mac or "
+                  "nothing to update: give --host, --address, --group, --qos, --mac or "
                   "--description");
   }
   for (const std::string& path : paths)
     request.mutable_update_mask()->add_paths(path);
   request.mutable_endpoint()->set_name(endpoint_name(*name));
   request.mutable_endpoint()->set_etag(args.mutation.etag);
+  request.set_force(args.force);
   fill_mutation(args.mutation, request);
   QMASQ_ASSIGN(Server server, Server::controller(shell.options));
   Stub stub(server.channel());
   auto changed = server.call(stub, &Stub::UpdateEndpoint, request);
-  if (!changed) {
-    return suggest(server, changed.error(), *name, short_name(request.endpoint().host()));
-  }
+  if (!changed) return suggest(server, changed.error(), *name, request.endpoint());
+  warn_of_oversubscription(shell, changed->oversubscriptions());
   auto outcome =
       finish(shell, server, args.mutation, *changed, print_table<std::vector<v1::Endpoint>>);
   if (args.mutation.validate_only && shell.options.format == Format::kTable) {
@@ -237,7 +254,7 @@ Outcome<int> remove(const Shell& shell, const Arguments& args) {
   QMASQ_ASSIGN(Server server, Server::controller(shell.options));
   Stub stub(server.channel());
   auto answer = server.call(stub, &Stub::DeleteEndpoint, request);
-  if (!answer) return suggest(server, answer.error(), *name, "");
+  if (!answer) return suggest(server, answer.error(), *name);
   return finish_delete(shell, server, args.mutation, request.name(), answer->revision(), *answer);
 }
 
@@ -264,11 +281,27 @@ void add_field_options(CLI::App& command, Arguments& args) {
       ->allow_extra_args(false)
       ->delimiter(',')
       ->type_name("GROUP");
+  command.add_option("--qos", args.qos, "QoS policy, within what the VPC has")
+      ->type_name("POLICY|none");
   command.add_option("--mac", args.mac, "MAC address")->type_name("MAC");
   command.add_option("--description", args.description, "For people")->type_name("TEXT");
 }
 
+void add_force(CLI::App& command, Arguments& args) {
+  command.add_flag("--force", args.force,
+                   "Also when guarantees then add up to more than a NIC has");
+}
+
 }  // namespace
+
+Outcome<int> set_endpoint_policy(const Shell& shell, const PolicyAttachment& what) {
+  Arguments args;
+  args.name = what.target;
+  args.qos = what.policy;
+  args.force = what.force;
+  args.mutation = what.mutation;
+  return update(shell, args);
+}
 
 void add_endpoint_commands(CLI::App& root, Shell& shell) {
   CLI::App& group =
@@ -284,6 +317,7 @@ void add_endpoint_commands(CLI::App& root, Shell& shell) {
           "VPC address; several times, or with commas, in the order of the\nvirtual GID table "
           "from index 1 on [the lowest free one]");
   create_command.get_option("--mac")->description("MAC address [made by the controller]");
+  add_force(create_command, *args);
   add_mutation_options(create_command, args->mutation, /*with_etag=*/false);
   create_command.footer(R"(
 Examples:
@@ -307,6 +341,7 @@ Example:
       add(group, shell, "update", "Change what is given, leave the rest", args, update);
   add_field_options(update_command, *args);
   update_command.get_option("--address")->description("VPC address; all of them, as they shall be");
+  add_force(update_command, *args);
   add_mutation_options(update_command, args->mutation, /*with_etag=*/true);
   update_command.footer(R"(
 Examples:

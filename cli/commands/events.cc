@@ -120,7 +120,8 @@ void add_events_command(CLI::App& root, Shell& shell) {
                   "Only of this type; several times, or with commas: attached, detached,\n"
                   "context-opened, context-closed, connected, refused, disconnected,\n"
                   "admitted, cut, narrowed, shadow-hit, endpoint-bound, endpoint-unbound,\n"
-                  "nic-lost, nic-found, sync")
+                  "nic-lost, nic-found, sync, over-quota, over-rate, limit-unenforced,\n"
+                  "limit-enforced")
       ->allow_extra_args(false)
       ->delimiter(',')
       ->type_name("TYPE");

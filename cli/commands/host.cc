@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +14,9 @@
 #include "cli/directory.h"
 #include "cli/gid_text.h"
 #include "cli/names.h"
+#include "cli/qos/nic_rates.h"
+#include "cli/qos/report.h"
+#include "cli/qos/words.h"
 #include "cli/resources.h"
 #include "cli/table.h"
 #include "qmasq/v1/host.grpc.pb.h"
@@ -21,9 +26,14 @@ namespace {
 
 using Stub = v1::HostService::Stub;
 
+// Somebody else may change a host between our get and our update.
+constexpr int kAttempts = 5;
+
 struct Arguments {
   std::string name;
   std::optional<std::string> description;
+  std::vector<std::string> nic_rates;
+  bool force = false;
   MutationOptions mutation;
   ListOptions list;
 };
@@ -47,8 +57,31 @@ std::string revision_text(const v1::HostStatus& status) {
   return fmt::format("{} of {}", status.applied_revision(), status.current_revision());
 }
 
-std::string nic_text(const v1::Nic& nic) {
-  return nic.device() + (!nic.active() ? " (down)" : nic.primary_gid().empty() ? " (no GID)" : "");
+// "rxe0", with its rate if an administrator set one, and what is wrong with it.
+std::string nic_text(const v1::Nic& nic, const std::string& rate) {
+  return nic.device() + (rate.empty() ? "" : "=" + rate) +
+         (!nic.active()               ? " (down)"
+          : nic.primary_gid().empty() ? " (no GID)"
+                                      : "");
+}
+
+std::string rate_of(const v1::Host& host, const std::string& device) {
+  for (const v1::NicRate& rate : host.nic_rates()) {
+    if (rate.device() == device) return rate_text(rate.rate_bps());
+  }
+  return "";
+}
+
+// Rates that an administrator set, also of NICs that are not there.
+std::string rates_text(const v1::Host& host, std::string_view separator) {
+  std::vector<std::string> out;
+  for (const v1::NicRate& rate : host.nic_rates()) {
+    const bool there = std::any_of(host.nics().begin(), host.nics().end(),
+                                   [&](const auto& nic) { return nic.device() == rate.device(); });
+    out.push_back(fmt::format("{}={}{}", rate.device(), rate_text(rate.rate_bps()),
+                              there ? "" : " (no such NIC)"));
+  }
+  return join(out, separator);
 }
 
 template <typename Hosts>
@@ -57,7 +90,7 @@ void print_table(const Shell& shell, const Hosts& hosts) {
   for (const v1::Host& host : hosts) {
     std::vector<std::string> nics;
     for (const v1::Nic& nic : host.nics())
-      nics.push_back(nic_text(nic));
+      nics.push_back(nic_text(nic, rate_of(host, nic.device())));
     table.add({short_name(host.name()), state_text(host.status()), host.underlay_address(),
                join(nics, ","), revision_text(host.status()), host.status().agent_version(),
                host.description()});
@@ -85,6 +118,7 @@ void print_one(const Shell& shell, const v1::Host& host) {
                 {"Description", host.description()},
                 {"Underlay address", host.underlay_address()},
                 {"NICs", join(nics, "\n")},
+                {"NIC rates", rates_text(host, "\n")},
                 {"Applied revision", revision_text(status)},
                 {"Rejected", rejected},
                 {"Last heartbeat", time_text(status.last_heartbeat())},
@@ -97,6 +131,14 @@ void print_one(const Shell& shell, const v1::Host& host) {
 tl::unexpected<Failure> suggest(const Server& server, const Failure& failure,
                                 const std::string& id) {
   return suggesting(failure, [&] { return near_matches(id, host_names(server)); });
+}
+
+Outcome<v1::Host> fetch(const Server& server, Stub& stub, const std::string& id) {
+  v1::GetHostRequest request;
+  request.set_name(host_name(id));
+  auto host = server.call(stub, &Stub::GetHost, request);
+  if (!host) return suggest(server, host.error(), id);
+  return *host;
 }
 
 Outcome<int> create(const Shell& shell, const Arguments& args) {
@@ -133,28 +175,57 @@ Outcome<int> get(const Shell& shell, const Arguments& args) {
   if (!id) return failed(id.error(), kExitUsage);
   QMASQ_ASSIGN(Server server, Server::controller(shell.options));
   Stub stub(server.channel());
-  v1::GetHostRequest request;
-  request.set_name(host_name(*id));
-  auto host = server.call(stub, &Stub::GetHost, request);
-  if (!host) return suggest(server, host.error(), *id);
-  return show_one(shell, *host, print_one);
+  QMASQ_ASSIGN(v1::Host host, fetch(server, stub, *id));
+  return show_one(shell, host, print_one);
+}
+
+// One attempt: the host as it would be, from the host as it is where only a part changes.
+Outcome<v1::Host> update_once(const Server& server, Stub& stub, const Arguments& args,
+                              const NicRateChanges& changes, const v1::Host& is) {
+  v1::UpdateHostRequest request;
+  v1::Host& asked = *request.mutable_host();
+  asked.set_name(is.name());
+  asked.set_etag(args.mutation.etag);
+  if (args.description) {
+    asked.set_description(*args.description);
+    request.mutable_update_mask()->add_paths("description");
+  }
+  if (!changes.empty()) {
+    *asked.mutable_nic_rates() = is.nic_rates();
+    apply(changes, asked);
+    if (asked.etag().empty()) asked.set_etag(is.etag());
+    request.mutable_update_mask()->add_paths("nic_rates");
+  }
+  request.set_force(args.force);
+  fill_mutation(args.mutation, request);
+  return server.call(stub, &Stub::UpdateHost, request);
 }
 
 Outcome<int> update(const Shell& shell, const Arguments& args) {
   auto id = parse_host_reference(args.name);
   if (!id) return failed(id.error(), kExitUsage);
-  if (!args.description) return failed(kExitUsage, "nothing to update: give --description");
+  QMASQ_ASSIGN(NicRateChanges changes, parse_nic_rates("--nic-rate", args.nic_rates));
+  if (!args.description && changes.empty()) {
+    return failed(kExitUsage, "nothing to update: give --description or --nic-rate");
+  }
   QMASQ_ASSIGN(Server server, Server::controller(shell.options));
   Stub stub(server.channel());
-  v1::UpdateHostRequest request;
-  request.mutable_host()->set_name(host_name(*id));
-  request.mutable_host()->set_description(*args.description);
-  request.mutable_host()->set_etag(args.mutation.etag);
-  request.mutable_update_mask()->add_paths("description");
-  fill_mutation(args.mutation, request);
-  auto changed = server.call(stub, &Stub::UpdateHost, request);
-  if (!changed) return suggest(server, changed.error(), *id);
-  return finish(shell, server, args.mutation, *changed, print_table<std::vector<v1::Host>>);
+  v1::Host is;
+  is.set_name(host_name(*id));
+  for (int attempt = 1;; ++attempt) {
+    if (!changes.empty()) {
+      QMASQ_ASSIGN(is, fetch(server, stub, *id));
+    }
+    auto changed = update_once(server, stub, args, changes, is);
+    if (changed) {
+      warn_of_oversubscription(shell, changed->oversubscriptions());
+      return finish(shell, server, args.mutation, *changed, print_table<std::vector<v1::Host>>);
+    }
+    if (changes.empty()) return suggest(server, changed.error(), *id);
+    QMASQ_ASSIGN(v1::Host now, fetch(server, stub, *id));
+    const bool raced = args.mutation.etag.empty() && now.etag() != is.etag();
+    if (!raced || attempt == kAttempts) return tl::unexpected(changed.error());
+  }
 }
 
 Outcome<int> remove(const Shell& shell, const Arguments& args) {
@@ -207,12 +278,23 @@ Examples:
 Example:
   qmasq host get hostA)");
 
-  CLI::App& update_command = add(group, shell, "update", "Change the description", args, update);
+  CLI::App& update_command =
+      add(group, shell, "update", "Change what is given, leave the rest", args, update);
+  update_command
+      .add_option("--nic-rate", args->nic_rates,
+                  "What tenants may use of a NIC: rxe0=30Mbit, or rxe0=none for what the\n"
+                  "driver says; several times, or with commas. Others stay")
+      ->allow_extra_args(false)
+      ->delimiter(',')
+      ->type_name("NIC=RATE");
   add_description(update_command, *args);
+  update_command.add_flag("--force", args->force,
+                          "Also when guarantees then add up to more than a NIC has");
   add_mutation_options(update_command, args->mutation, /*with_etag=*/true);
   update_command.footer(R"(
-Example:
-  qmasq host update hostA --description "Rack 5")");
+Examples:
+  qmasq host update hostA --description "Rack 5"
+  qmasq host update hostA --nic-rate rxe0=30Mbit --wait)");
 
   CLI::App& delete_command = add(
       group, shell, "delete", "Forget a host that is offline and has no endpoints", args, remove);

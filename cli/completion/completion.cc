@@ -19,22 +19,29 @@ bool is_kind(const std::string& name) {
          std::end(kCompletedKinds);
 }
 
-// "table|json|yaml" is a choice; "USER[:GROUP]" and "CIDR" are not.
-std::vector<std::string> choices_of(const std::string& type) {
-  std::vector<std::string> out;
-  if (type.find('|') == std::string::npos) return out;
-  for (std::size_t begin = 0;;) {
-    std::size_t end = type.find('|', begin);
-    out.push_back(type.substr(begin, end - begin));
-    if (end == std::string::npos) return out;
+// "table|json|yaml" are three choices, "POLICY|none" a kind and one, "RATE|none" one;
+// "USER[:GROUP]" and "CIDR" are none.
+CommandWords::Value value_of(const std::string& type) {
+  CommandWords::Value value;
+  if (type == "DIR") value.kind = type;
+  for (std::size_t begin = 0; begin <= type.size();) {
+    const std::size_t end = std::min(type.find('|', begin), type.size());
+    const std::string part = type.substr(begin, end - begin);
+    if (is_kind(part)) {
+      value.kind += (value.kind.empty() ? "" : " ") + part;
+    } else if (part.size() < type.size() &&
+               part.find_first_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ[=") == std::string::npos) {
+      value.choices.push_back(part);
+    }
     begin = end + 1;
   }
+  return value;
 }
 
 void collect_options(const CLI::App& app, CommandWords& words) {
   for (const CLI::Option* option : app.get_options()) {
     std::string type = option->get_type_name();
-    CommandWords::Value value{"", is_kind(type) || type == "DIR" ? type : "", choices_of(type)};
+    CommandWords::Value value = value_of(type);
     if (option->get_positional()) {
       if (!value.kind.empty()) words.values.push_back(value);
       continue;
@@ -84,12 +91,17 @@ constexpr Dialect kBash = {R"sh(_qmasq_words "{}")sh", R"sh(_qmasq_names {})sh",
                            R"sh(COMPREPLY=($(compgen -d -- "$cur")))sh", ":"};
 constexpr Dialect kZsh = {R"sh(compadd -- {})sh", R"sh(_qmasq_names {})sh", "_files -/", ":"};
 
+// What `qmasq __complete` is asked for.
+std::string asked_of(const CommandWords::Value& value) {
+  return value.choices.empty() ? value.kind : value.kind + " " + join(value.choices, " ");
+}
+
 std::string value_action(const CommandWords::Value& value, const Dialect& dialect) {
+  if (value.kind == "DIR") return dialect.folders;
+  if (!value.kind.empty()) return fmt::format(fmt::runtime(dialect.names), asked_of(value));
   if (!value.choices.empty()) {
     return fmt::format(fmt::runtime(dialect.words), join(value.choices, " "));
   }
-  if (value.kind == "DIR") return dialect.folders;
-  if (!value.kind.empty()) return fmt::format(fmt::runtime(dialect.names), value.kind);
   return dialect.nothing;
 }
 
@@ -97,6 +109,17 @@ std::string paths_case(const std::vector<CommandWords>& all) {
   std::vector<std::string> quoted;
   for (const CommandWords& words : all) {
     if (words.path != "qmasq") quoted.push_back("\"" + words.path + "\"");
+  }
+  return join(quoted, " | ");
+}
+
+// Options that a value follows.
+std::string takes_case(const std::vector<CommandWords>& all) {
+  std::vector<std::string> quoted;
+  for (const CommandWords& words : all) {
+    for (const CommandWords::Value& value : words.values) {
+      if (!value.option.empty()) quoted.push_back("\"" + words.path + " " + value.option + "\"");
+    }
   }
   return join(quoted, " | ");
 }
@@ -121,24 +144,30 @@ std::string word_cases(const std::vector<CommandWords>& all, const Dialect& dial
     };
     out += fmt::format("    \"{}\")\n      if [[ $cur == -* ]]; then {}\n", words.path,
                        list(words.options));
-    auto argument = std::find_if(words.values.begin(), words.values.end(),
-                                 [](const auto& value) { return value.option.empty(); });
+    std::vector<std::string> arguments;
+    for (const CommandWords::Value& value : words.values) {
+      if (value.option.empty()) arguments.push_back(value_action(value, dialect));
+    }
     if (!words.commands.empty()) {
       out += "      else " + list(words.commands) + "\n";
-    } else if (argument != words.values.end()) {
-      out += "      else " + value_action(*argument, dialect) + "\n";
+    } else if (arguments.size() == 1) {
+      out += "      else " + arguments[0] + "\n";
+    } else {
+      for (std::size_t i = 0; i < arguments.size(); ++i)
+        out += fmt::format("      elif ((count == {})); then {}\n", i, arguments[i]);
     }
     out += "      fi ;;\n";
   }
   return out;
 }
 
-// `script` with @PATHS@, @VALUES@ and @WORDS@ filled in.
+// `script` with @PATHS@, @TAKES@, @VALUES@ and @WORDS@ filled in.
 std::string fill(std::string script, const std::vector<CommandWords>& all, const Dialect& dialect) {
   auto replace = [&script](std::string_view mark, const std::string& text) {
     script.replace(script.find(mark), mark.size(), text);
   };
   replace("@PATHS@", paths_case(all));
+  replace("@TAKES@", takes_case(all));
   replace("@VALUES@", value_cases(all, dialect));
   replace("@WORDS@", word_cases(all, dialect));
   return script;
@@ -147,9 +176,9 @@ std::string fill(std::string script, const std::vector<CommandWords>& all, const
 constexpr const char* kBashScript =
     R"sh(# bash completion of qmasq; made by "qmasq completion bash"
 _qmasq_words() { COMPREPLY=($(compgen -W "$1" -- "$cur")); }
-_qmasq_names() { COMPREPLY=($(compgen -W "$(qmasq __complete "$1" 2>/dev/null)" -- "$cur")); }
+_qmasq_names() { COMPREPLY=($(compgen -W "$(qmasq __complete "$@" 2>/dev/null)" -- "$cur")); }
 _qmasq() {
-  local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" path=qmasq i
+  local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" path=qmasq i count=0
   COMPREPLY=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     if [[ ${COMP_WORDS[i]} == -- ]]; then
@@ -158,8 +187,14 @@ _qmasq() {
       else compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); fi
       return
     fi
+    # What follows an option that takes a value is no word of the command.
+    case "$path ${COMP_WORDS[i-1]}" in
+    @TAKES@) continue ;;
+    esac
     case "$path ${COMP_WORDS[i]}" in
     @PATHS@) path="$path ${COMP_WORDS[i]}" ;;
+    *" -"*) ;;
+    *) ((++count)) ;;
     esac
   done
   case "$path $prev" in
@@ -175,18 +210,23 @@ constexpr const char* kZshScript =
 # zsh completion of qmasq; made by "qmasq completion zsh"
 _qmasq_names() {
   local -a names
-  names=(${(f)"$(qmasq __complete $1 2>/dev/null)"})
+  names=(${(f)"$(qmasq __complete $@ 2>/dev/null)"})
   compadd -a names
 }
 _qmasq() {
-  local cur="${words[CURRENT]}" prev="${words[CURRENT-1]}" at=qmasq i
+  local cur="${words[CURRENT]}" prev="${words[CURRENT-1]}" at=qmasq i count=0
   for ((i = 2; i < CURRENT; i++)); do
     if [[ ${words[i]} == -- ]]; then
       if ((i == CURRENT - 1)); then _command_names -e; else _files; fi
       return
     fi
+    case "$at ${words[i-1]}" in
+    @TAKES@) continue ;;
+    esac
     case "$at ${words[i]}" in
     @PATHS@) at="$at ${words[i]}" ;;
+    *" -"*) ;;
+    *) ((++count)) ;;
     esac
   done
   case "$at $prev" in
@@ -215,11 +255,11 @@ complete -c qmasq -n 'test (__qmasq_path) = program' -F -a '(__fish_complete_com
 )sh";
 
 std::string fish_value(const CommandWords::Value& value) {
-  if (!value.choices.empty()) return fmt::format("-x -a '{}'", join(value.choices, " "));
   if (value.kind == "DIR") return "-x -a '(__fish_complete_directories)'";
   if (!value.kind.empty()) {
-    return fmt::format("-x -a '(qmasq __complete {} 2>/dev/null)'", value.kind);
+    return fmt::format("-x -a '(qmasq __complete {} 2>/dev/null)'", asked_of(value));
   }
+  if (!value.choices.empty()) return fmt::format("-x -a '{}'", join(value.choices, " "));
   return "-x";
 }
 
@@ -249,7 +289,7 @@ std::string fish(const std::vector<CommandWords>& all) {
     }
     for (const CommandWords::Value& value : words.values) {
       if (value.option.empty()) {
-        out += fmt::format("{} -a '(qmasq __complete {} 2>/dev/null)'\n", when, value.kind);
+        out += fmt::format("{} -a '(qmasq __complete {} 2>/dev/null)'\n", when, asked_of(value));
       }
     }
   }

@@ -12,9 +12,10 @@ class App;
 // Names of resources are asked of `qmasq __complete KIND` when they are needed.
 namespace qmasq::cli {
 
-// Kinds that `qmasq __complete` takes; also the type names of options and arguments whose values
-// are such names.
-inline constexpr const char* kCompletedKinds[] = {"VPC", "ENDPOINT", "HOST"};
+// Kinds that `qmasq __complete` takes, several at once if need be; words that are none it prints as
+// they are. Also the type names of options and arguments whose values are such names
+// ("POLICY|none": one of them, or that word).
+inline constexpr const char* kCompletedKinds[] = {"VPC", "ENDPOINT", "HOST", "POLICY"};
 
 enum class ShellKind { kBash, kZsh, kFish };
 
@@ -27,8 +28,9 @@ struct CommandWords {
   std::vector<std::string> options;   // "--range", "-o", ...
   struct Value {
     std::string option;  // "--vpc"; empty: the argument of the command
-    std::string kind;    // of kCompletedKinds, or "DIR", or "" with `choices`
-    std::vector<std::string> choices;
+    // Of kCompletedKinds, with a space between two, or "DIR", or "".
+    std::string kind;
+    std::vector<std::string> choices;  // words that it may be, as well
   };
   std::vector<Value> values;  // what can follow an option that takes a value
 };

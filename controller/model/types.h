@@ -10,6 +10,7 @@
 
 #include "common/net_types.h"
 #include "conntrack/types.h"
+#include "qos/policy.h"
 
 // The controller's resources as values, without protobuf and SQL. What each field means stands in
 // schema/proto; ids are the last part of a resource name. Once stored a value never changes: a
@@ -18,14 +19,31 @@ namespace qmasq::controller {
 
 using TimePoint = std::chrono::system_clock::time_point;
 
+struct QosPolicy {
+  qos::Policy policy;  // with uid and id
+  std::string description;
+  std::uint64_t version = 0;  // counts changes of this object; the etag is made of it
+  Revision revision;
+  TimePoint create_time;
+  TimePoint update_time;
+};
+
+// A policy by both of its names. uid 0: none.
+struct PolicyReference {
+  QosPolicyUid uid;
+  std::string id;
+  bool operator==(const PolicyReference&) const = default;
+};
+
 struct Vpc {
   VpcUid uid;
   std::string id;
   Vni vni;
   std::vector<IpPrefix> ranges;
   std::uint32_t mtu = 0;  // bytes; 0: from the underlay
+  PolicyReference qos_policy;
   std::string description;
-  std::uint64_t version = 0;  // counts changes of this object; the etag is made of it
+  std::uint64_t version = 0;
   Revision revision;
   TimePoint create_time;
   TimePoint update_time;
@@ -70,6 +88,7 @@ struct Endpoint {
   std::vector<IpAddress> addresses;
   Mac mac;
   std::vector<GroupReference> groups;
+  PolicyReference qos_policy;
   std::string description;
   std::uint64_t version = 0;
   Revision revision;
@@ -99,13 +118,21 @@ struct Nic {
   bool operator==(const Nic&) const = default;
 };
 
+// What tenants may use of a NIC, as an administrator says.
+struct NicRate {
+  std::string device;
+  std::uint64_t rate_bps = 0;
+  bool operator==(const NicRate&) const = default;
+};
+
 struct Host {
   HostUid uid;
   std::string id;
   std::string description;
   IpAddress underlay;  // all zero: not reported
   std::vector<Nic> nics;
-  bool joined = false;  // an agent was here at least once
+  std::vector<NicRate> nic_rates;  // devices need not be in `nics`
+  bool joined = false;             // an agent was here at least once
   std::string agent_version;
   std::string kernel_release;
   std::uint64_t version = 0;
@@ -118,6 +145,7 @@ using VpcPtr = std::shared_ptr<const Vpc>;
 using EndpointPtr = std::shared_ptr<const Endpoint>;
 using HostPtr = std::shared_ptr<const Host>;
 using SecurityGroupPtr = std::shared_ptr<const SecurityGroup>;
+using QosPolicyPtr = std::shared_ptr<const QosPolicy>;
 
 // A change of one object. Created: no `before`; removed: no `after`.
 template <typename T>
@@ -133,9 +161,16 @@ struct Commit {
   std::vector<Changed<Endpoint>> endpoints;
   std::vector<Changed<Host>> hosts;
   std::vector<Changed<SecurityGroup>> groups = {};
+  std::vector<Changed<QosPolicy>> policies = {};
 };
 
-enum class Kind : std::uint8_t { kVpc = 1, kEndpoint = 2, kHost = 3, kSecurityGroup = 4 };
+enum class Kind : std::uint8_t {
+  kVpc = 1,
+  kEndpoint = 2,
+  kHost = 3,
+  kSecurityGroup = 4,
+  kQosPolicy = 5
+};
 enum class Op : std::uint8_t { kCreate = 1, kUpdate = 2, kDelete = 3 };
 
 // A line of the revision log.

@@ -109,11 +109,39 @@ Status apply_field(WriteView& view, const ActionContext& context, const Vpc& vpc
     QMASQ_TRY(check_free(view, vpc, endpoint.uid, endpoint.addresses));
   } else if (field == "security_groups") {
     QMASQ_ASSIGN(endpoint.groups, read_groups(view, vpc, asked.security_groups()));
+  } else if (field == "qos_policy") {
+    QMASQ_ASSIGN(endpoint.qos_policy, read_policy(view, asked.qos_policy(), "endpoint.qos_policy"));
   } else {
     QMASQ_TRY(check_description(asked.description(), "endpoint.description"));
     endpoint.description = asked.description();
   }
   return {};
+}
+
+// Puts an endpoint that is new, has come to another host, or got another policy (`new_policy`).
+template <typename Request>
+Result<EndpointPtr> put_checked(WriteView& view, const Vpc& vpc, Endpoint endpoint, bool new_policy,
+                                const Request& request, Oversubscriptions& over) {
+  // Neither it nor its VPC is promised anything.
+  const QosPolicyUid own = endpoint.qos_policy.uid;
+  if (own.value == 0 && vpc.qos_policy.uid.value == 0) return view.put(std::move(endpoint));
+  std::vector<HostReference> hosts = {{endpoint.host, endpoint.host_id}};
+  QMASQ_ASSIGN(auto check, GuaranteeCheck::begin(view, std::move(hosts)));
+  bool promised = false;
+  if (own.value != 0) {
+    QMASQ_ASSIGN(auto policy, view.get_policy(own));
+    promised = policy && policy->policy.bandwidth.guaranteed.has_value();
+  }
+  QMASQ_ASSIGN(EndpointPtr after, view.put(std::move(endpoint)));
+  // It is its own policy that asks for too much, or that its VPC's comes to this host with it.
+  auto field_of = [&](const Excess& excess) {
+    const bool by_own = excess.kind == Excess::Kind::kNic || excess.kind == Excess::Kind::kVpc
+                            ? promised
+                            : excess.policy == own;
+    return new_policy && by_own ? "endpoint.qos_policy" : "endpoint.host";
+  };
+  QMASQ_ASSIGN(over, check.finish(view, {request.force(), request.validate_only()}, field_of));
+  return after;
 }
 
 }  // namespace
@@ -129,7 +157,8 @@ Result<EndpointPtr> require_endpoint(ReadView& view, std::string_view name,
 }
 
 Result<EndpointPtr> create_endpoint(WriteView& view, const ActionContext& context,
-                                    const v1::CreateEndpointRequest& request) {
+                                    const v1::CreateEndpointRequest& request,
+                                    Oversubscriptions& over) {
   QMASQ_ASSIGN(VpcPtr vpc, require_vpc(view, request.parent(), "parent"));
   QMASQ_TRY(in_field(check_endpoint_id(request.endpoint_id()), "endpoint_id"));
   const auto& asked = request.endpoint();
@@ -157,6 +186,7 @@ Result<EndpointPtr> create_endpoint(WriteView& view, const ActionContext& contex
   }
   QMASQ_TRY(check_free(view, *vpc, EndpointUid{}, endpoint.addresses));
   QMASQ_ASSIGN(endpoint.groups, read_groups(view, *vpc, asked.security_groups()));
+  QMASQ_ASSIGN(endpoint.qos_policy, read_policy(view, asked.qos_policy(), "endpoint.qos_policy"));
   if (!asked.mac().empty()) {
     QMASQ_ASSIGN(endpoint.mac, chosen_mac(view, *vpc, EndpointUid{}, asked.mac()));
   }
@@ -164,16 +194,17 @@ Result<EndpointPtr> create_endpoint(WriteView& view, const ActionContext& contex
   if (asked.mac().empty()) {
     QMASQ_ASSIGN(endpoint.mac, free_derived_mac(view, *vpc, endpoint.uid));
   }
-  return view.put(std::move(endpoint));
+  return put_checked(view, *vpc, std::move(endpoint), true, request, over);
 }
 
 Result<EndpointPtr> update_endpoint(WriteView& view, const ActionContext& context,
-                                    const v1::UpdateEndpointRequest& request) {
+                                    const v1::UpdateEndpointRequest& request,
+                                    Oversubscriptions& over) {
   const auto& asked = request.endpoint();
   QMASQ_ASSIGN(EndpointPtr before, require_endpoint(view, asked.name(), "endpoint.name"));
   QMASQ_TRY(check_etag(asked.etag(), before->uid.value, before->version, asked.name()));
-  constexpr std::string_view kFields[] = {"host", "addresses", "mac", "description",
-                                          "security_groups"};
+  constexpr std::string_view kFields[] = {"host",        "addresses",       "mac",
+                                          "description", "security_groups", "qos_policy"};
   constexpr std::string_view kDefaults[] = {"addresses", "description"};
   QMASQ_ASSIGN(auto fields, check_mask(strings(request.update_mask().paths()), kFields, kDefaults));
   QMASQ_ASSIGN(VpcPtr vpc, view.get_vpc(before->vpc));
@@ -183,10 +214,12 @@ Result<EndpointPtr> update_endpoint(WriteView& view, const ActionContext& contex
   }
   if (endpoint.host == before->host && endpoint.addresses == before->addresses &&
       endpoint.mac == before->mac && endpoint.description == before->description &&
-      endpoint.groups == before->groups) {
+      endpoint.groups == before->groups && endpoint.qos_policy == before->qos_policy) {
     return before;
   }
-  return view.put(std::move(endpoint));
+  const bool new_policy = endpoint.qos_policy != before->qos_policy;
+  if (!new_policy && endpoint.host == before->host) return view.put(std::move(endpoint));
+  return put_checked(view, *vpc, std::move(endpoint), new_policy, request, over);
 }
 
 Status delete_endpoint(WriteView& view, const ActionContext& context,

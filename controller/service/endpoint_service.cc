@@ -68,6 +68,12 @@ void EndpointServiceImpl::fill_status(v1::Endpoint* endpoint) const {
     status->add_observed_addresses(address);
   status->set_attachments(live->attachments);
   status->set_queue_pairs(live->queue_pairs);
+  if (live->qos) {
+    status->mutable_qos()->set_configured(live->qos->configured);
+    status->mutable_qos()->set_enforced(live->qos->enforced);
+    for (const auto& text : live->qos->unenforced)
+      status->mutable_qos()->add_unenforced(text);
+  }
   if (live->state == BindState::kUnspecified) return;  // nothing was reported, nor when
   to_proto(live->report_time, status->mutable_report_time());
 }
@@ -79,8 +85,10 @@ grpc::Status EndpointServiceImpl::CreateEndpoint(grpc::ServerContext*,
     QMASQ_TRY(mutate(
         context_, {"CreateEndpoint", *request, request->request_id(), request->validate_only()},
         response, [&](WriteView& view) -> Status {
-          QMASQ_ASSIGN(auto endpoint, create_endpoint(view, context_.actions, *request));
+          Oversubscriptions over;
+          QMASQ_ASSIGN(auto endpoint, create_endpoint(view, context_.actions, *request, over));
           to_proto(*endpoint, response);
+          response->mutable_oversubscriptions()->Add(over.begin(), over.end());
           return {};
         }));
     fill_status(response);
@@ -152,8 +160,10 @@ grpc::Status EndpointServiceImpl::UpdateEndpoint(grpc::ServerContext*,
     QMASQ_TRY(mutate(
         context_, {"UpdateEndpoint", *request, request->request_id(), request->validate_only()},
         response, [&](WriteView& view) -> Status {
-          QMASQ_ASSIGN(auto endpoint, update_endpoint(view, context_.actions, *request));
+          Oversubscriptions over;
+          QMASQ_ASSIGN(auto endpoint, update_endpoint(view, context_.actions, *request, over));
           to_proto(*endpoint, response);
+          response->mutable_oversubscriptions()->Add(over.begin(), over.end());
           return {};
         }));
     fill_status(response);

@@ -201,8 +201,10 @@ grpc::Status HostServiceImpl::UpdateHost(grpc::ServerContext*, const v1::UpdateH
     return mutate(context_,
                   {"UpdateHost", *request, request->request_id(), request->validate_only()},
                   response, [&](WriteView& view) -> Status {
-                    QMASQ_ASSIGN(auto host, update_host(view, *request));
+                    Oversubscriptions over;
+                    QMASQ_ASSIGN(auto host, update_host(view, *request, over));
                     to_proto(*host, response);
+                    response->mutable_oversubscriptions()->Add(over.begin(), over.end());
                     fill_status(*host, response);
                     return {};
                   });

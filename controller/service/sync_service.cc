@@ -16,7 +16,7 @@
 namespace qmasq::controller {
 namespace {
 
-constexpr std::uint32_t kProtocolVersion = 2;
+constexpr std::uint32_t kProtocolVersion = 3;
 constexpr std::size_t kMaxVersionText = 128;
 
 // Lives until gRPC is done with it and the hub has let go of it. Reads one message at a time: the

@@ -59,6 +59,8 @@ Result<VpcPtr> create_vpc(WriteView& view, const ActionContext& context,
   QMASQ_TRY(check_description(asked.description(), "vpc.description"));
   vpc.mtu = asked.mtu();
   vpc.description = asked.description();
+  // Nothing is promised yet: it has no endpoints.
+  QMASQ_ASSIGN(vpc.qos_policy, read_policy(view, asked.qos_policy(), "vpc.qos_policy"));
 
   QMASQ_ASSIGN(VpcPtr taken, view.find_vpc(vpc.id));
   if (taken) {
@@ -83,12 +85,14 @@ Result<VpcPtr> create_vpc(WriteView& view, const ActionContext& context,
   return made;
 }
 
-Result<VpcPtr> update_vpc(WriteView& view, const v1::UpdateVpcRequest& request) {
+Result<VpcPtr> update_vpc(WriteView& view, const v1::UpdateVpcRequest& request,
+                          Oversubscriptions& over) {
   const auto& asked = request.vpc();
   QMASQ_ASSIGN(VpcPtr before, require_vpc(view, asked.name(), "vpc.name"));
   QMASQ_TRY(check_etag(asked.etag(), before->uid.value, before->version, asked.name()));
-  constexpr std::string_view kFields[] = {"ranges", "mtu", "description"};
-  QMASQ_ASSIGN(auto fields, check_mask(strings(request.update_mask().paths()), kFields, kFields));
+  constexpr std::string_view kFields[] = {"ranges", "mtu", "description", "qos_policy"};
+  constexpr std::string_view kDefaults[] = {"ranges", "mtu", "description"};
+  QMASQ_ASSIGN(auto fields, check_mask(strings(request.update_mask().paths()), kFields, kDefaults));
   Vpc vpc = *before;
   for (const auto& field : fields) {
     if (field == "ranges") {
@@ -97,16 +101,26 @@ Result<VpcPtr> update_vpc(WriteView& view, const v1::UpdateVpcRequest& request) 
     } else if (field == "mtu") {
       QMASQ_TRY(check_mtu(asked.mtu(), "vpc.mtu"));
       vpc.mtu = asked.mtu();
+    } else if (field == "qos_policy") {
+      QMASQ_ASSIGN(vpc.qos_policy, read_policy(view, asked.qos_policy(), "vpc.qos_policy"));
     } else {
       QMASQ_TRY(check_description(asked.description(), "vpc.description"));
       vpc.description = asked.description();
     }
   }
   if (vpc.ranges == before->ranges && vpc.mtu == before->mtu &&
-      vpc.description == before->description) {
+      vpc.description == before->description && vpc.qos_policy == before->qos_policy) {
     return before;
   }
-  return view.put(std::move(vpc));
+  if (vpc.qos_policy == before->qos_policy || vpc.qos_policy.uid.value == 0) {
+    return view.put(std::move(vpc));
+  }
+  QMASQ_ASSIGN(auto hosts, view.hosts_of(vpc.uid));
+  QMASQ_ASSIGN(auto check, GuaranteeCheck::begin(view, std::move(hosts)));
+  QMASQ_ASSIGN(VpcPtr after, view.put(std::move(vpc)));
+  QMASQ_ASSIGN(over, check.finish(view, {request.force(), request.validate_only()},
+                                  [](const Excess&) { return "vpc.qos_policy"; }));
+  return after;
 }
 
 Status delete_vpc(WriteView& view, const v1::DeleteVpcRequest& request) {

@@ -73,8 +73,10 @@ grpc::Status VpcServiceImpl::UpdateVpc(grpc::ServerContext*, const v1::UpdateVpc
     return mutate(context_,
                   {"UpdateVpc", *request, request->request_id(), request->validate_only()},
                   response, [&](WriteView& view) -> Status {
-                    QMASQ_ASSIGN(auto vpc, update_vpc(view, *request));
+                    Oversubscriptions over;
+                    QMASQ_ASSIGN(auto vpc, update_vpc(view, *request, over));
                     to_proto(*vpc, response);
+                    response->mutable_oversubscriptions()->Add(over.begin(), over.end());
                     return {};
                   });
   });

@@ -42,6 +42,28 @@ struct AddressUse {
   EndpointPtr endpoint;
 };
 
+// An endpoint that has a policy of its own.
+struct PolicedEndpoint {
+  EndpointUid uid;
+  VpcUid vpc;
+  QosPolicyUid policy;
+  bool operator==(const PolicedEndpoint&) const = default;
+};
+
+// A VPC that has a policy.
+struct PolicedVpc {
+  VpcUid uid;
+  QosPolicyUid policy;
+  bool operator==(const PolicedVpc&) const = default;
+};
+
+// A host by both of its names.
+struct HostReference {
+  HostUid uid;
+  std::string id;
+  bool operator==(const HostReference&) const = default;
+};
+
 // An answered request, kept so that its repetition gets the same answer.
 struct RequestRecord {
   std::string id;
@@ -86,6 +108,30 @@ class ReadView {
   virtual Result<std::vector<SecurityGroupPtr>> groups_naming(SecurityGroupUid group,
                                                               std::size_t limit) = 0;
 
+  virtual Result<QosPolicyPtr> find_policy(std::string_view id) = 0;
+  virtual Result<QosPolicyPtr> get_policy(QosPolicyUid uid) = 0;
+  virtual Result<std::vector<QosPolicyPtr>> list_policies(const ListQuery& query) = 0;
+  virtual Result<std::size_t> count_policies() = 0;
+  // Who has it: some of them by name ("vpcs/blue"), and how many.
+  virtual Result<std::vector<std::string>> policy_vpcs(QosPolicyUid policy, std::size_t limit) = 0;
+  virtual Result<std::size_t> count_policy_vpcs(QosPolicyUid policy) = 0;
+  virtual Result<std::vector<std::string>> policy_endpoints(QosPolicyUid policy,
+                                                            std::size_t limit) = 0;
+  virtual Result<std::size_t> count_policy_endpoints(QosPolicyUid policy) = 0;
+
+  // What promises are added up from. All of these cost what they give, not what the host or VPC
+  // has otherwise. A host's own endpoints, by VPC; its VPCs.
+  virtual Result<std::vector<PolicedEndpoint>> policed_endpoints(HostUid host) = 0;
+  virtual Result<std::vector<PolicedVpc>> policed_vpcs(HostUid host) = 0;
+  // What may be shared out of each NIC, by device: as the administrator says, else as reported.
+  // Those of which nobody said anything are left out.
+  virtual Result<std::vector<NicRate>> shared_rates(HostUid host) = 0;
+  // By id: hosts with endpoints; with endpoints of the VPC; with endpoints that have the policy or
+  // whose VPC has it.
+  virtual Result<std::vector<HostReference>> used_hosts() = 0;
+  virtual Result<std::vector<HostReference>> hosts_of(VpcUid vpc) = 0;
+  virtual Result<std::vector<HostReference>> hosts_of(QosPolicyUid policy) = 0;
+
   // The log behind `after`, oldest first, at most `limit` lines.
   virtual Result<std::vector<LogEntry>> log(Revision after, std::size_t limit) = 0;
 };
@@ -103,11 +149,13 @@ class WriteView : public ReadView {
   // `logged`: other hosts must know; otherwise the change makes no revision.
   virtual Result<HostPtr> put(Host host, bool logged) = 0;
   virtual Result<SecurityGroupPtr> put(SecurityGroup group) = 0;
+  virtual Result<QosPolicyPtr> put(QosPolicy policy) = 0;
   // Of what exists. Removing what others refer to fails with kFailedPrecondition.
   virtual Status remove(const VpcPtr& vpc) = 0;
   virtual Status remove(const EndpointPtr& endpoint) = 0;
   virtual Status remove(const HostPtr& host) = 0;
   virtual Status remove(const SecurityGroupPtr& group) = 0;
+  virtual Status remove(const QosPolicyPtr& policy) = 0;
 
   // Younger than 24 hours.
   virtual Result<std::optional<RequestRecord>> find_request(std::string_view id) = 0;

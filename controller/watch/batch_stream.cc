@@ -14,8 +14,8 @@ constexpr std::size_t kFieldBytes = 6;
 
 std::size_t BatchStream::total() const {
   return cut_.removed_vpcs.size() + cut_.removed_endpoints.size() + cut_.removed_hosts.size() +
-         cut_.removed_groups.size() + cut_.vpcs.size() + cut_.hosts.size() + cut_.groups.size() +
-         cut_.endpoints.size();
+         cut_.removed_groups.size() + cut_.removed_policies.size() + cut_.policies.size() +
+         cut_.vpcs.size() + cut_.hosts.size() + cut_.groups.size() + cut_.endpoints.size();
 }
 
 // Adds one thing; returns its size in bytes, or a little more.
@@ -41,6 +41,15 @@ std::size_t BatchStream::add(std::size_t index, v1::Batch& batch) const {
   if (in(cut_.removed_groups.size())) {
     batch.add_removed_security_group_uids(cut_.removed_groups[index].value);
     return kUidBytes;
+  }
+  if (in(cut_.removed_policies.size())) {
+    batch.add_removed_qos_policy_uids(cut_.removed_policies[index].value);
+    return kUidBytes;
+  }
+  if (in(cut_.policies.size())) {
+    auto* out = batch.add_qos_policies();
+    to_proto(*cut_.policies[index], out);
+    return out->ByteSizeLong() + kFieldBytes;
   }
   if (in(cut_.vpcs.size())) {
     auto* out = batch.add_vpcs();
@@ -71,6 +80,7 @@ v1::SyncResponse BatchStream::next() {
   // The fields above, and the frame around the batch.
   std::size_t size = 64;
   while (position_ < end) {
+    const int policies = batch->qos_policies_size();
     const int vpcs = batch->vpcs_size();
     const int hosts = batch->hosts_size();
     const int groups = batch->security_groups_size();
@@ -79,7 +89,9 @@ v1::SyncResponse BatchStream::next() {
     bool first = size == 64;
     if (!first && size + more > max_part_) {
       // Took one too many: it opens the next part.
-      if (batch->vpcs_size() > vpcs) {
+      if (batch->qos_policies_size() > policies) {
+        batch->mutable_qos_policies()->RemoveLast();
+      } else if (batch->vpcs_size() > vpcs) {
         batch->mutable_vpcs()->RemoveLast();
       } else if (batch->hosts_size() > hosts) {
         batch->mutable_hosts()->RemoveLast();

@@ -16,6 +16,7 @@ namespace {
 constexpr int kMissedHeartbeats = 3;
 constexpr std::size_t kMaxText = 1024;
 constexpr int kMaxObserved = 128;
+constexpr std::size_t kMaxUnenforced = 64;
 
 EndpointLive read_status(const v1::EndpointStatus& status, TimePoint now) {
   EndpointLive live;
@@ -31,6 +32,13 @@ EndpointLive read_status(const v1::EndpointStatus& status, TimePoint now) {
   }
   live.attachments = status.attachments();
   live.queue_pairs = status.queue_pairs();
+  if (status.has_qos()) {
+    live.qos = QosLive{status.qos().configured(), status.qos().enforced(), {}};
+    for (const auto& text : status.qos().unenforced()) {
+      if (live.qos->unenforced.size() == kMaxUnenforced) break;
+      live.qos->unenforced.push_back(text.substr(0, kMaxText));
+    }
+  }
   live.report_time = now;
   return live;
 }
@@ -73,7 +81,11 @@ void Hub::publish_counts() {
     ++states[static_cast<std::size_t>(state.live.state)];
   metrics_.set_hosts(states[0], states[1], states[2]);
   metrics_.set_streams(peers_.size());
-  metrics_.set_objects(world_.vpc_count(), world_.endpoint_count(), world_.hosts().size());
+  metrics_.set_objects({.vpcs = world_.vpc_count(),
+                        .endpoints = world_.endpoint_count(),
+                        .hosts = world_.hosts().size(),
+                        .groups = world_.group_count(),
+                        .policies = world_.policies().size()});
   metrics_.set_revision(world_.revision().value);
 }
 
@@ -105,6 +117,7 @@ void Hub::commit(const Commit& commit) {
     peer.session.note(commit);
     pump(peer);
   }
+  publish_counts();
   check_waiters();
 }
 

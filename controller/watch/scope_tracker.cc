@@ -30,7 +30,7 @@ void add_members(const World& world, VpcUid vpc, Cut& cut) {
 bool Cut::empty() const {
   return !snapshot && vpcs.empty() && endpoints.empty() && hosts.empty() && removed_vpcs.empty() &&
          removed_endpoints.empty() && removed_hosts.empty() && groups.empty() &&
-         removed_groups.empty();
+         removed_groups.empty() && policies.empty() && removed_policies.empty();
 }
 
 ScopeTracker::ScopeTracker(HostUid host, const World& world,
@@ -44,7 +44,7 @@ ScopeTracker::ScopeTracker(HostUid host, const World& world,
     add_hosts(world, VpcUid{uid}, held_hosts_);
   }
   for (const auto& entry : missed) {
-    if (entry.kind == Kind::kHost) {
+    if (entry.kind == Kind::kHost || entry.kind == Kind::kQosPolicy) {
       mark(entry.kind, entry.uid, {});
       continue;
     }
@@ -78,6 +78,9 @@ void ScopeTracker::mark(Kind kind, std::uint64_t uid, VpcUid vpc) {
     case Kind::kSecurityGroup:
       dirty_groups_[SecurityGroupUid{uid}] = vpc;
       break;
+    case Kind::kQosPolicy:
+      dirty_policies_.insert(QosPolicyUid{uid});
+      break;
   }
 }
 
@@ -104,6 +107,8 @@ void ScopeTracker::note(const Commit& commit) {
       mark(Kind::kSecurityGroup, value->uid.value, value->vpc);
     }
   }
+  for (const auto& [before, after] : commit.policies)
+    mark(Kind::kQosPolicy, (after ? after : before)->policy.uid.value, {});
   for (const auto& [before, after] : commit.hosts) {
     HostUid uid = (after ? after : before)->uid;
     if (held_hosts_.contains(uid)) mark(Kind::kHost, uid.value, {});
@@ -117,6 +122,7 @@ void ScopeTracker::restart() {
   dirty_endpoints_.clear();
   dirty_groups_.clear();
   dirty_hosts_.clear();
+  dirty_policies_.clear();
 }
 
 Cut ScopeTracker::snapshot(const World& world) {
@@ -131,6 +137,8 @@ Cut ScopeTracker::snapshot(const World& world) {
   held_hosts_ = hosts_in_scope(world, host_);
   for (auto uid : held_hosts_)
     cut.hosts.push_back(world.host(uid));
+  for (const auto& [uid, policy] : world.policies())
+    cut.policies.push_back(policy);
   return cut;
 }
 
@@ -189,6 +197,16 @@ void ScopeTracker::cut_hosts(const World& world, Cut& cut) {
   held_hosts_ = std::move(now);
 }
 
+void ScopeTracker::cut_policies(const World& world, Cut& cut) {
+  for (auto uid : dirty_policies_) {
+    if (auto policy = world.policy(uid)) {
+      cut.policies.push_back(std::move(policy));
+    } else {
+      cut.removed_policies.push_back(uid);
+    }
+  }
+}
+
 Cut ScopeTracker::cut(const World& world) {
   Cut cut;
   if (snapshot_due_) {
@@ -198,6 +216,7 @@ Cut ScopeTracker::cut(const World& world) {
     cut_groups(world, cut);
     cut_endpoints(world, cut);
     cut_hosts(world, cut);
+    cut_policies(world, cut);
   }
   cut.revision = world.revision();
   snapshot_due_ = false;
@@ -206,6 +225,7 @@ Cut ScopeTracker::cut(const World& world) {
   dirty_endpoints_.clear();
   dirty_groups_.clear();
   dirty_hosts_.clear();
+  dirty_policies_.clear();
   return cut;
 }
 
@@ -216,6 +236,14 @@ std::set<HostUid> concerned_hosts(const World& world, std::span<const LogEntry> 
       for (const auto& [vpc, count] : world.vpcs_of(entry.host)) {
         add_hosts(world, VpcUid{vpc}, out);
       }
+      continue;
+    }
+    if (entry.kind == Kind::kQosPolicy) {
+      const QosPolicyUid policy{entry.uid};
+      for (const auto& [host, count] : world.hosts_of(policy))
+        out.insert(HostUid{host});
+      for (auto vpc : world.vpcs_of(policy))
+        add_hosts(world, vpc, out);
       continue;
     }
     add_hosts(world, entry.vpc, out);

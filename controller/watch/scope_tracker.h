@@ -24,14 +24,16 @@ struct Cut {
   std::vector<HostUid> removed_hosts;
   std::vector<SecurityGroupPtr> groups;
   std::vector<SecurityGroupUid> removed_groups;
+  std::vector<QosPolicyPtr> policies;
+  std::vector<QosPolicyUid> removed_policies;
   // Nothing to tell (a snapshot always says something: that all else is gone).
   [[nodiscard]] bool empty() const;
 };
 
 // What one host still has to hear. A host's scope: the VPCs that have an endpoint on it, all
-// endpoints and security groups of these, the hosts of those endpoints. Remembers which uids
-// changed, never values, so it is bounded by the scope however slow the host is; values are taken
-// from the World at the cut.
+// endpoints and security groups of these, the hosts of those endpoints, and all QoS policies
+// whether somebody there has them or not. Remembers which uids changed, never values, so it is
+// bounded by the scope however slow the host is; values are taken from the World at the cut.
 //
 // It may tell more than was missed (a value that the host already has, the removal of what it never
 // had): both are harmless to a host. It never tells less. Pure, not thread-safe.
@@ -59,6 +61,7 @@ class ScopeTracker {
   void cut_endpoints(const World& world, Cut& cut);
   void cut_groups(const World& world, Cut& cut);
   void cut_hosts(const World& world, Cut& cut);
+  void cut_policies(const World& world, Cut& cut);
 
   HostUid host_;
   bool dirty_ = true;
@@ -69,10 +72,12 @@ class ScopeTracker {
   std::unordered_map<EndpointUid, VpcUid> dirty_endpoints_;
   std::unordered_map<SecurityGroupUid, VpcUid> dirty_groups_;
   std::unordered_set<HostUid> dirty_hosts_;
+  std::unordered_set<QosPolicyUid> dirty_policies_;
 };
 
 // The hosts whose scope these changes touch: those with an endpoint in a touched VPC as things
-// stand now, and those that an endpoint came from or went to.
+// stand now, and those that an endpoint came from or went to. A policy touches the hosts of
+// endpoints that have it or whose VPC has it, although all agents are told of it.
 [[nodiscard]] std::set<HostUid> concerned_hosts(const World& world,
                                                 std::span<const LogEntry> entries);
 

@@ -24,6 +24,13 @@ struct HostLive {
 // use it.
 enum class BindState : std::uint8_t { kUnspecified = 0, kUnbound = 1, kBound = 2, kDegraded = 3 };
 
+// What a host says of an endpoint's limits: QosStatus.
+struct QosLive {
+  bool configured = false;
+  bool enforced = false;
+  std::vector<std::string> unenforced;
+};
+
 // What a host says about an endpoint of its own.
 struct EndpointLive {
   BindState state = BindState::kUnbound;
@@ -33,6 +40,7 @@ struct EndpointLive {
   std::vector<std::string> observed_addresses;
   std::uint32_t attachments = 0;
   std::uint32_t queue_pairs = 0;
+  std::optional<QosLive> qos;  // empty: it says nothing of them
   TimePoint report_time;
 };
 

@@ -43,6 +43,14 @@ Status read_all(ReadView& view, Commit& all) {
     groups.after_vpc = page.back()->vpc_id;
     groups.after_group = page.back()->id;
   }
+  query = {"", kPage};
+  for (;;) {
+    QMASQ_ASSIGN(auto page, view.list_policies(query));
+    for (auto& policy : page)
+      all.policies.push_back({nullptr, policy});
+    if (page.size() < kPage) break;
+    query.after = page.back()->policy.id;
+  }
   EndpointQuery endpoints;
   endpoints.limit = kPage;
   for (;;) {

@@ -49,6 +49,22 @@ const std::unordered_set<SecurityGroupUid>& World::groups_of(VpcUid vpc) const {
   return found == groups_of_.end() ? none : found->second;
 }
 
+QosPolicyPtr World::policy(QosPolicyUid uid) const {
+  return find_or_null(policies_, uid);
+}
+
+const World::Counts& World::hosts_of(QosPolicyUid policy) const {
+  static const Counts none;
+  auto found = hosts_of_policy_.find(policy);
+  return found == hosts_of_policy_.end() ? none : found->second;
+}
+
+const std::unordered_set<VpcUid>& World::vpcs_of(QosPolicyUid policy) const {
+  static const std::unordered_set<VpcUid> none;
+  auto found = vpcs_of_policy_.find(policy);
+  return found == vpcs_of_policy_.end() ? none : found->second;
+}
+
 const World::Counts& World::hosts_of(VpcUid vpc) const {
   static const Counts none;
   auto found = hosts_of_.find(vpc);
@@ -61,7 +77,37 @@ const World::Counts& World::vpcs_of(HostUid host) const {
   return found == vpcs_of_.end() ? none : found->second;
 }
 
+// The policies, and who has one.
+void World::apply_policies(const Commit& commit) {
+  for (const auto& [before, after] : commit.policies) {
+    if (after) {
+      policies_[after->policy.uid] = after;
+    } else {
+      policies_.erase(before->policy.uid);
+    }
+  }
+  for (const auto& [before, after] : commit.vpcs) {
+    const QosPolicyUid was = before ? before->qos_policy.uid : QosPolicyUid{};
+    const QosPolicyUid is = after ? after->qos_policy.uid : QosPolicyUid{};
+    if (was == is) continue;
+    if (is.value != 0) vpcs_of_policy_[is].insert(after->uid);
+    if (was.value == 0) continue;
+    auto vpcs = vpcs_of_policy_.find(was);
+    vpcs->second.erase(before->uid);
+    if (vpcs->second.empty()) vpcs_of_policy_.erase(vpcs);
+  }
+  for (const auto& [before, after] : commit.endpoints) {
+    if (after && after->qos_policy.uid.value != 0) {
+      ++hosts_of_policy_[after->qos_policy.uid][after->host.value];
+    }
+    if (before && before->qos_policy.uid.value != 0) {
+      count_down(hosts_of_policy_, before->qos_policy.uid, before->host.value);
+    }
+  }
+}
+
 void World::apply_objects(const Commit& commit) {
+  apply_policies(commit);
   for (const auto& [before, after] : commit.vpcs) {
     if (after) {
       vpcs_[after->uid] = after;
@@ -120,6 +166,10 @@ void World::append_log(const Commit& commit) {
     const auto& value = changed.after ? changed.after : changed.before;
     log_.push_back(
         {commit.revision, Kind::kSecurityGroup, op(changed), value->uid.value, value->vpc, {}, {}});
+  }
+  for (const auto& changed : commit.policies) {
+    QosPolicyUid uid = (changed.after ? changed.after : changed.before)->policy.uid;
+    log_.push_back({commit.revision, Kind::kQosPolicy, op(changed), uid.value, {}, {}, {}});
   }
   for (const auto& changed : commit.endpoints) {
     const auto& value = changed.after ? changed.after : changed.before;

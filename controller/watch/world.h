@@ -33,6 +33,13 @@ class World {
   [[nodiscard]] HostPtr host(HostUid uid) const;
   [[nodiscard]] SecurityGroupPtr group(SecurityGroupUid uid) const;
   [[nodiscard]] const std::unordered_set<SecurityGroupUid>& groups_of(VpcUid vpc) const;
+  [[nodiscard]] QosPolicyPtr policy(QosPolicyUid uid) const;
+  [[nodiscard]] const std::unordered_map<QosPolicyUid, QosPolicyPtr>& policies() const {
+    return policies_;
+  }
+  // Hosts of endpoints that have a policy, and VPCs that have it.
+  [[nodiscard]] const Counts& hosts_of(QosPolicyUid policy) const;
+  [[nodiscard]] const std::unordered_set<VpcUid>& vpcs_of(QosPolicyUid policy) const;
   [[nodiscard]] const std::unordered_map<HostUid, HostPtr>& hosts() const { return hosts_; }
   [[nodiscard]] const std::unordered_set<EndpointUid>& endpoints_of(VpcUid vpc) const;
   // Hosts with endpoints in a VPC, and VPCs with endpoints on a host.
@@ -40,6 +47,7 @@ class World {
   [[nodiscard]] const Counts& vpcs_of(HostUid host) const;
   [[nodiscard]] std::size_t vpc_count() const { return vpcs_.size(); }
   [[nodiscard]] std::size_t endpoint_count() const { return endpoints_.size(); }
+  [[nodiscard]] std::size_t group_count() const { return groups_.size(); }
 
   // Log entries behind `after`, oldest first; nothing when the log no longer reaches back so far.
   [[nodiscard]] std::optional<std::vector<LogEntry>> log_since(Revision after) const;
@@ -48,6 +56,7 @@ class World {
 
  private:
   void apply_objects(const Commit& commit);
+  void apply_policies(const Commit& commit);
   void append_log(const Commit& commit);
   void trim_log();
 
@@ -57,10 +66,13 @@ class World {
   std::unordered_map<EndpointUid, EndpointPtr> endpoints_;
   std::unordered_map<HostUid, HostPtr> hosts_;
   std::unordered_map<SecurityGroupUid, SecurityGroupPtr> groups_;
+  std::unordered_map<QosPolicyUid, QosPolicyPtr> policies_;
   std::unordered_map<VpcUid, std::unordered_set<EndpointUid>> endpoints_of_;
   std::unordered_map<VpcUid, std::unordered_set<SecurityGroupUid>> groups_of_;
   std::unordered_map<VpcUid, Counts> hosts_of_;
   std::unordered_map<HostUid, Counts> vpcs_of_;
+  std::unordered_map<QosPolicyUid, Counts> hosts_of_policy_;
+  std::unordered_map<QosPolicyUid, std::unordered_set<VpcUid>> vpcs_of_policy_;
   std::deque<LogEntry> log_;
   Revision log_from_;  // log_ is complete behind this revision
 };

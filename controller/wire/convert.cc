@@ -129,6 +129,10 @@ void to_proto(const Vpc& vpc, v1::Vpc* out) {
   for (const auto& range : vpc.ranges)
     out->add_ranges(to_string(range));
   out->set_mtu(vpc.mtu);
+  if (vpc.qos_policy.uid.value != 0) {
+    out->set_qos_policy(qos_policy_name(vpc.qos_policy.id));
+    out->set_qos_policy_uid(vpc.qos_policy.uid.value);
+  }
   out->set_description(vpc.description);
   out->set_etag(etag(vpc.uid.value, vpc.version));
   to_proto(vpc.create_time, out->mutable_create_time());
@@ -148,6 +152,10 @@ void to_proto(const Endpoint& endpoint, v1::Endpoint* out) {
     out->add_security_groups(security_group_name(endpoint.vpc_id, group.id));
     out->add_security_group_uids(group.uid.value);
   }
+  if (endpoint.qos_policy.uid.value != 0) {
+    out->set_qos_policy(qos_policy_name(endpoint.qos_policy.id));
+    out->set_qos_policy_uid(endpoint.qos_policy.uid.value);
+  }
   out->set_description(endpoint.description);
   out->set_etag(etag(endpoint.uid.value, endpoint.version));
   to_proto(endpoint.create_time, out->mutable_create_time());
@@ -166,6 +174,11 @@ void to_proto(const Host& host, v1::Host* out) {
   if (host.underlay != IpAddress{}) out->set_underlay_address(to_string(host.underlay));
   for (const auto& nic : host.nics)
     to_proto(nic, out->add_nics());
+  for (const auto& rate : host.nic_rates) {
+    auto* entry = out->add_nic_rates();
+    entry->set_device(rate.device);
+    entry->set_rate_bps(rate.rate_bps);
+  }
 }
 
 void to_proto(const SecurityGroup& group, v1::SecurityGroup* out) {

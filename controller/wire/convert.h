@@ -14,6 +14,8 @@ void to_proto(const Vpc& vpc, v1::Vpc* out);
 void to_proto(const Endpoint& endpoint, v1::Endpoint* out);         // without status
 void to_proto(const Host& host, v1::Host* out);                     // without status
 void to_proto(const SecurityGroup& group, v1::SecurityGroup* out);  // without endpoint_count
+// Without counts and oversubscriptions. `weight` is always set.
+void to_proto(const QosPolicy& policy, v1::QosPolicy* out);
 void to_proto(TimePoint time, google::protobuf::Timestamp* out);
 
 // What a host may report at most; keeps one host's value well below a batch's size.

@@ -96,6 +96,19 @@ class Tenants:
             self.must("endpoint", "delete", endpoint["name"], "--force", "--wait")
         for vpc in self.json("vpc", "list").get("vpcs", []):
             self.must("vpc", "delete", vpc["name"])
+        self.remove_limits()
+
+    def remove_limits(self):
+        """Detaches and deletes every QoS policy, and gives NICs their own rates back."""
+        for kind, key in (("vpc", "vpcs"), ("endpoint", "endpoints")):
+            for each in self.json(kind, "list").get(key, []):
+                if each.get("qosPolicy"):
+                    self.must("qos", "detach", each["name"], "--wait")
+        for policy in self.json("qos", "policy", "list").get("qosPolicies", []):
+            self.must("qos", "policy", "delete", policy["name"])
+        for host in self.json("host", "list").get("hosts", []):
+            for rate in host.get("nicRates", []):
+                self.must("host", "update", host["name"], "--nic-rate", f"{rate['device']}=none")
 
     def events(self, host, *words):
         """Events of a host's agent, oldest first."""

@@ -25,8 +25,18 @@ class Station:
     """One port of the switch."""
 
     def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(path)
+        until = time.monotonic() + 10
+        while True:
+            self.socket = socket.socket(socket.AF_UNIX)
+            try:
+                self.socket.connect(path)
+                return
+            except (FileNotFoundError, ConnectionRefusedError):
+                # Not there yet, or there and not listening.
+                self.socket.close()
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
     def send(self, data):
         """Sends one frame."""
@@ -58,10 +68,9 @@ class Switch(unittest.TestCase):
         self.folder = tempfile.TemporaryDirectory()
         path = os.path.join(self.folder.name, "s")
         self.process = subprocess.Popen([PROGRAM, path])
-        while not os.path.exists(path):
-            time.sleep(0.01)
         self.path = path
         self.stations = []
+        self.addCleanup(self.clean_up)
         for number in range(3):
             # Stations that are there already hear each newcomer, which proves that it is plugged in.
             station = Station(path)
@@ -70,7 +79,8 @@ class Switch(unittest.TestCase):
                 self.assertEqual(other.receive(), frame(255, number))
             self.stations.append(station)
 
-    def tearDown(self):
+    def clean_up(self):
+        """Also when a station could not be plugged in: what holds our output open holds up ctest."""
         for station in self.stations:
             station.socket.close()
         self.process.kill()

@@ -5,7 +5,7 @@ import labtest
 from labkit.paths import BIN
 
 SUITES = ("kernel_features_test", "netlink_kernel_test", "overlay_kernel_test", "intercept_native_test",
-          "cli_run_test")
+          "cli_run_test", "qos_tc_kernel_test")
 
 
 class Kernel(labtest.LabTest):

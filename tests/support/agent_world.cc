@@ -81,7 +81,10 @@ AgentWorld::AgentWorld()
       endpoints(peers, sync),
       renamer({sync, endpoints, peers, nics, tracker, connections, events, clock, wire, nullptr},
               {}),
-      registry(std::make_shared<prometheus::Registry>()) {
+      registry(std::make_shared<prometheus::Registry>()),
+      admission(clock, events, *registry) {
+  policies.add_listener([this](const auto& changed) { admission.policies_changed(changed); });
+  policies.set_host(HostUid{1});
   Nic nic;
   nic.device = "rxe0";
   nic.driver = "rxe";
@@ -94,11 +97,38 @@ AgentWorld::AgentWorld()
   const Change change = initial_state();
   peers.apply(change);
   endpoints.apply(change);
+  policies.apply(change);
   (void)tracker.apply(vbond::policy_change(change));
   sync.mark_in_sync(change.revision);
 }
 
 AgentWorld::~AgentWorld() = default;
+
+void AgentWorld::set_policies(const qos::Policy& own, const qos::Policy& of_vpc) {
+  constexpr QosPolicyUid kOwn{501};
+  constexpr QosPolicyUid kOfVpc{502};
+  Change change;
+  change.revision = Revision{++revision_};
+  change.policies = {own, of_vpc};
+  change.policies[0].uid = kOwn;
+  change.policies[1].uid = kOfVpc;
+  for (VpcView vpc : initial_state().vpcs) {
+    vpc.qos_policy = kOfVpc;
+    change.vpcs.push_back(vpc);
+  }
+  for (EndpointView endpoint : initial_state().endpoints) {
+    if (endpoint.uid == kEndpoint) endpoint.qos_policy = kOwn;
+    change.endpoints.push_back(endpoint);
+  }
+  policies.apply(change);
+}
+
+void AgentWorld::remove_endpoint() {
+  Change change;
+  change.revision = Revision{++revision_};
+  change.removed_endpoints = {kEndpoint};
+  policies.apply(change);
+}
 
 Interceptor::Parts AgentWorld::parts(FakeKernel& kernel) {
   return parts(kernel, kernel, kernel);
@@ -106,7 +136,7 @@ Interceptor::Parts AgentWorld::parts(FakeKernel& kernel) {
 
 Interceptor::Parts AgentWorld::parts(TenantMemory& memory, VerbsDevices& devices,
                                      TaskInspector& tasks) {
-  return {renamer, endpoints, nics, events, clock, memory, devices, tasks, *registry};
+  return {renamer, endpoints, nics, events, clock, memory, devices, tasks, *registry, admission};
 }
 
 double AgentWorld::metric(const std::string& name,

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "tests/support/fake_kernel.h"
+#include "vbond/admission/admission_control.h"
 #include "vbond/events/event_log.h"
 #include "vbond/intercept/interceptor.h"
 #include "vbond/rename/connection_table.h"
@@ -43,6 +44,10 @@ struct AgentWorld {
   [[nodiscard]] vbond::Event last_event(vbond::EventType type) const;
 
   static constexpr EndpointUid kEndpoint{11};
+  // The policies of endpoint a and of VPC blue from now on. Empty ones limit nothing.
+  void set_policies(const qos::Policy& own, const qos::Policy& of_vpc = {});
+  // Endpoint a is deleted, as far as policies and admission go.
+  void remove_endpoint();
   static Gid virtual_gid();       // of a, index 1
   static Gid peer_virtual_gid();  // of b
   // Its members admit each other; all endpoints carry it.
@@ -63,6 +68,11 @@ struct AgentWorld {
   vbond::SpreadPolicy wire;
   vbond::Renamer renamer;
   std::shared_ptr<prometheus::Registry> registry;
+  vbond::PolicyTable policies;
+  vbond::AdmissionControl admission;
+
+ private:
+  std::uint64_t revision_ = 1;
 };
 
 // An ioctl(RDMA_VERBS_IOCTL) as a tenant lays it out in its memory.

@@ -113,6 +113,21 @@ void ControllerModel::put_endpoint(std::uint64_t uid, std::uint64_t vpc, const s
     endpoint.add_addresses(address);
 }
 
+void ControllerModel::put_policy(std::uint64_t uid, const std::string& id,
+                                 std::uint64_t maximum_bps) {
+  auto& policy = next().policies[uid];
+  policy.set_uid(uid);
+  policy.set_name("qosPolicies/" + id);
+  policy.set_maximum_bps(maximum_bps);
+}
+
+void ControllerModel::attach_policy(std::uint64_t endpoint, std::uint64_t policy) {
+  auto& objects = next();
+  auto& changed = objects.endpoints.at(endpoint);
+  changed.set_qos_policy_uid(policy);
+  changed.set_qos_policy(policy == 0 ? "" : objects.policies.at(policy).name());
+}
+
 void ControllerModel::remove_vpc(std::uint64_t uid) {
   auto& objects = next();
   objects.vpcs.erase(uid);
@@ -194,6 +209,9 @@ std::vector<SyncResponse> ControllerModel::diff(const Objects& from, const Objec
   news(from.endpoints, to.endpoints, [&](const auto& o) { *parts.next().add_endpoints() = o; });
   news(from.vpcs, to.vpcs, [&](const auto& o) { *parts.next().add_vpcs() = o; });
   news(from.hosts, to.hosts, [&](const auto& o) { *parts.next().add_hosts() = o; });
+  news(from.policies, to.policies, [&](const auto& o) { *parts.next().add_qos_policies() = o; });
+  gone(from.policies, to.policies,
+       [&](auto uid, const auto&) { parts.next().add_removed_qos_policy_uids(uid); });
   gone(from.vpcs, to.vpcs, [&](auto uid, const auto&) { parts.next().add_removed_vpc_uids(uid); });
   gone(from.endpoints, to.endpoints, [&](auto uid, const auto& endpoint) {
     // Goes with its VPC.

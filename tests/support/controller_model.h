@@ -30,6 +30,10 @@ class ControllerModel {
   void put_vpc(std::uint64_t uid, const std::string& id, std::uint32_t vni);
   void put_endpoint(std::uint64_t uid, std::uint64_t vpc, const std::string& id,
                     const std::string& host, const std::vector<std::string>& addresses);
+  // At most this, bits per second.
+  void put_policy(std::uint64_t uid, const std::string& id, std::uint64_t maximum_bps);
+  // 0: none.
+  void attach_policy(std::uint64_t endpoint, std::uint64_t policy);
   void remove_vpc(std::uint64_t uid);  // with its endpoints
   void remove_endpoint(std::uint64_t uid);
 
@@ -52,6 +56,7 @@ class ControllerModel {
     std::map<std::uint64_t, qmasq::v1::Vpc> vpcs;
     std::map<std::uint64_t, qmasq::v1::Endpoint> endpoints;
     std::map<std::uint64_t, qmasq::v1::Host> hosts;
+    std::map<std::uint64_t, qmasq::v1::QosPolicy> policies;
   };
   [[nodiscard]] static std::vector<qmasq::v1::SyncResponse> diff(const Objects& from,
                                                                  const Objects& to,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/stub_nic.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -122,6 +123,17 @@ vbond::ErrnoOr<int> StubNic::serve(std::uint64_t file, Caller& caller) {
       return result(create_ah(file, caller));
     case Handler::kDestroyAh:
       return result(destroy_ah(file, caller));
+    case Handler::kCreateCq:
+      return result(create_queue(file, caller, true));
+    case Handler::kCreateSrq:
+    case Handler::kCreateXsrq:
+      return result(create_queue(file, caller, false));
+    case Handler::kDestroyCq:
+      return result(destroy_counted(file, caller, Object::kCq));
+    case Handler::kDestroySrq:
+      return result(destroy_counted(file, caller, Object::kSrq));
+    case Handler::kDeregMr:
+      return result(destroy_counted(file, caller, Object::kMr));
     case Handler::kQueryDevice: {
       std::vector<std::byte> answer(kQueryDeviceRespSize);
       (void)set_device_guids(answer, kPhysicalGuid, kPhysicalGuid);
@@ -135,8 +147,120 @@ vbond::ErrnoOr<int> StubNic::serve(std::uint64_t file, Caller& caller) {
       return 0;
     }
     default:
+      if (verb.name == "INFO_HANDLES") return result(info_handles(file, caller));
+      if (verb.name == "QUERY_MR") return result(query_mr(file, caller));
       return 0;
   }
+}
+
+int StubNic::create_queue(std::uint64_t file, Caller& caller, bool cq) {
+  const std::uint32_t handle = free_handle(file);
+  (cq ? cqs_ : srqs_).insert({file, handle});
+  if (caller.call().is_invoke_write()) {
+    std::array<std::uint32_t, 4> answer{handle, 16, 1, 5};
+    caller.out(attr::kCoreOut, std::as_bytes(std::span(answer)));
+  } else {
+    static_assert(attr::kCreateCqHandle == attr::kCreateSrqHandle);
+    caller.set_handle(attr::kCreateCqHandle, handle);
+    if (cq) caller.out(attr::kCreateCqRespCqe, caller.in(attr::kCreateCqCqe));
+  }
+  return 0;
+}
+
+int StubNic::destroy_counted(std::uint64_t file, Caller& caller, Object object) {
+  std::uint32_t handle = 0;
+  if (caller.call().is_invoke_write()) {
+    auto in = caller.in(attr::kCoreIn);
+    std::memcpy(&handle, in.data() + (object == Object::kMr ? 0 : 8), sizeof(handle));
+  } else {
+    handle = static_cast<std::uint32_t>(caller.call().find(attr::kDestroyHandle)->data);
+  }
+  const Key key{file, handle};
+  const std::size_t gone = object == Object::kCq    ? cqs_.erase(key)
+                           : object == Object::kSrq ? srqs_.erase(key)
+                                                    : mrs_.erase(key);
+  if (gone == 0) return ENOENT;
+  const std::uint64_t events = 0;
+  if (object != Object::kMr) {
+    caller.out(caller.call().is_invoke_write() ? attr::kCoreOut : attr::kDestroyCqResp,
+               std::as_bytes(std::span(&events, 1)));
+  }
+  return 0;
+}
+
+int StubNic::info_handles(std::uint64_t file, Caller& caller) {
+  std::vector<std::uint32_t> handles;
+  auto add = [&](const Key& key) {
+    if (key.first == file) handles.push_back(key.second);
+  };
+  switch (static_cast<Object>(caller.number(attr::kInfoHandlesObject))) {
+    case Object::kQp:
+      for (const auto& each : qps_)
+        add(each.first);
+      break;
+    case Object::kCq:
+      for (const auto& each : cqs_)
+        add(each);
+      break;
+    case Object::kSrq:
+      for (const auto& each : srqs_)
+        add(each);
+      break;
+    case Object::kMr:
+      for (const auto& each : mrs_)
+        add(each.first);
+      break;
+    default:
+      return EINVAL;
+  }
+  const std::size_t room = caller.call().find(attr::kInfoHandlesList)->len / sizeof(std::uint32_t);
+  handles.resize(std::min(handles.size(), room));
+  const auto total = static_cast<std::uint32_t>(handles.size());
+  caller.out(attr::kInfoHandlesTotal, std::as_bytes(std::span(&total, 1)));
+  caller.out(attr::kInfoHandlesList, std::as_bytes(std::span(handles)));
+  return 0;
+}
+
+int StubNic::query_mr(std::uint64_t file, Caller& caller) {
+  auto at =
+      mrs_.find({file, static_cast<std::uint32_t>(caller.call().find(attr::kQueryMrHandle)->data)});
+  if (at == mrs_.end()) return ENOENT;
+  const std::uint32_t key = 7;
+  caller.out(attr::kQueryMrRespLkey, std::as_bytes(std::span(&key, 1)));
+  caller.out(attr::kQueryMrRespRkey, std::as_bytes(std::span(&key, 1)));
+  caller.out(attr::kQueryMrRespLength, std::as_bytes(std::span(&at->second.length, 1)));
+  caller.out(attr::kQueryMrRespIova, std::as_bytes(std::span(&at->second.iova, 1)));
+  return 0;
+}
+
+std::uint32_t StubNic::register_mr(std::uint64_t file, const Mr& mr) {
+  std::lock_guard lock(mutex_);
+  const std::uint32_t handle = free_handle(file);
+  mrs_[{file, handle}] = mr;
+  return handle;
+}
+
+void StubNic::change_mr(std::uint64_t file, std::uint32_t handle, const Mr& mr) {
+  std::lock_guard lock(mutex_);
+  mrs_.at({file, handle}) = mr;
+}
+
+void StubNic::remove_mr(std::uint64_t file, std::uint32_t handle) {
+  std::lock_guard lock(mutex_);
+  mrs_.erase({file, handle});
+}
+
+std::size_t StubNic::completion_queues() const {
+  std::lock_guard lock(mutex_);
+  return cqs_.size();
+}
+std::size_t StubNic::shared_receive_queues() const {
+  std::lock_guard lock(mutex_);
+  return srqs_.size();
+}
+std::size_t StubNic::memory_regions() const {
+  std::lock_guard lock(mutex_);
+  return mrs_.size();
 }
 
 int StubNic::create(std::uint64_t file, Caller& caller) {
@@ -163,7 +287,8 @@ int StubNic::create(std::uint64_t file, Caller& caller) {
 
 std::uint32_t StubNic::free_handle(std::uint64_t file) const {
   std::uint32_t out = 0;
-  while (qps_.contains({file, out}) || addresses_.contains({file, out}))
+  while (qps_.contains({file, out}) || addresses_.contains({file, out}) ||
+         cqs_.contains({file, out}) || srqs_.contains({file, out}) || mrs_.contains({file, out}))
     ++out;
   return out;
 }
@@ -246,6 +371,9 @@ void StubNic::release(std::uint64_t file) {
   std::lock_guard lock(mutex_);
   std::erase_if(qps_, [&](const auto& each) { return each.first.first == file; });
   std::erase_if(addresses_, [&](const auto& each) { return each.first.first == file; });
+  std::erase_if(cqs_, [&](const auto& each) { return each.first == file; });
+  std::erase_if(srqs_, [&](const auto& each) { return each.first == file; });
+  std::erase_if(mrs_, [&](const auto& each) { return each.first.first == file; });
 }
 
 void StubNic::set_hook(std::function<void(const std::string&)> hook) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,11 @@ class StubNic {
     unsigned rings = 0;
   };
 
+  struct Mr {
+    std::uint64_t length = 0;
+    std::uint64_t iova = 0;
+  };
+
   vbond::ErrnoOr<int> call(std::uint64_t file, void* header);
   // The last descriptor of the file is closed.
   void release(std::uint64_t file);
@@ -46,6 +52,13 @@ class StubNic {
   [[nodiscard]] std::optional<vbond::uverbs::QpDest> address(std::uint64_t file,
                                                              std::uint32_t handle) const;
   [[nodiscard]] std::size_t addresses() const;
+  [[nodiscard]] std::size_t completion_queues() const;
+  [[nodiscard]] std::size_t shared_receive_queues() const;
+  [[nodiscard]] std::size_t memory_regions() const;
+  // What a tenant's own REG_MR, REREG_MR and DEREG_MR come to, once they are let run.
+  std::uint32_t register_mr(std::uint64_t file, const Mr& mr);
+  void change_mr(std::uint64_t file, std::uint32_t handle, const Mr& mr);
+  void remove_mr(std::uint64_t file, std::uint32_t handle);
   [[nodiscard]] unsigned calls(const std::string& verb) const;
 
   // What a tenant must never see.
@@ -63,6 +76,10 @@ class StubNic {
   int query(std::uint64_t file, Caller& caller);
   int create_ah(std::uint64_t file, Caller& caller);
   int destroy_ah(std::uint64_t file, Caller& caller);
+  int create_queue(std::uint64_t file, Caller& caller, bool cq);
+  int destroy_counted(std::uint64_t file, Caller& caller, vbond::uverbs::Object object);
+  int info_handles(std::uint64_t file, Caller& caller);
+  int query_mr(std::uint64_t file, Caller& caller);
   int ring(std::uint64_t file, Caller& caller);
   // The lowest that is free, as the kernel gives it. REQUIRES: mutex_ held.
   [[nodiscard]] std::uint32_t free_handle(std::uint64_t file) const;
@@ -71,6 +88,9 @@ class StubNic {
   std::function<void(const std::string&)> hook_;
   std::map<Key, Qp> qps_;
   std::map<Key, vbond::uverbs::QpDest> addresses_;
+  std::set<Key> cqs_;
+  std::set<Key> srqs_;
+  std::map<Key, Mr> mrs_;
   std::map<std::string, int> failures_;
   std::map<std::string, unsigned> calls_;
   std::uint32_t next_qpn_ = 17;

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "common/version.h"
+#include "vbond/admission/admission_control.h"
+#include "vbond/admission/report.h"
 #include "vbond/agent/attach_planner.h"
 #include "vbond/agent/endpoint_files.h"
 #include "vbond/agent/endpoint_reporter.h"
@@ -23,14 +25,17 @@
 #include "vbond/netlink/loop.h"
 #include "vbond/nic/nic_watcher.h"
 #include "vbond/overlay/overlay.h"
+#include "vbond/qos/policy_table.h"
+#include "vbond/qos/qos_answers.h"
+#include "vbond/qos/qos_manager.h"
 #include "vbond/rename/connection_table.h"
 #include "vbond/rename/endpoint_table.h"
 #include "vbond/rename/metrics.h"
 #include "vbond/rename/nic_table.h"
 #include "vbond/rename/peer_map.h"
 #include "vbond/rename/policy_metrics.h"
+#include "vbond/rename/port_block_policy.h"
 #include "vbond/rename/renamer.h"
-#include "vbond/rename/wire_policy.h"
 #include "vbond/state/sync_state.h"
 #include "vbond/sync/metrics.h"
 #include "vbond/sync/sync_client.h"
@@ -79,6 +84,11 @@ NicWatcher::Options watcher_options(const AgentOptions& options) {
   return out;
 }
 
+Result<std::unique_ptr<qos::Backend>> no_backend(const Nic& /*nic*/,
+                                                 const PolicyTable& /*policies*/) {
+  return fail(Code::kUnsupported, "this agent has no backend for limits");
+}
+
 // Soft-RoCE and soft iWARP: what a tenant may be let open.
 bool is_software(const Nic& nic) {
   return nic.driver == "rxe" || nic.driver == "siw";
@@ -91,7 +101,8 @@ struct Agent::Impl {
   Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clock& given_clock,
        Metrics& metrics, std::unique_ptr<netlink::LoopThread> network_loop,
        std::unique_ptr<netlink::LoopThread> chores_loop,
-       std::unique_ptr<netlink::LoopThread> enforcement_loop, const IpAddress& underlay);
+       std::unique_ptr<netlink::LoopThread> enforcement_loop,
+       std::unique_ptr<netlink::LoopThread> limits_loop, const IpAddress& underlay);
 
   void on_endpoint(EndpointUid uid, const EndpointPtr& endpoint);
   void on_nics(const HostNics& now);
@@ -112,8 +123,10 @@ struct Agent::Impl {
   PeerMap peers;
   conntrack::Tracker tracker;
   EndpointTable endpoints;
+  PolicyTable policies;
+  AdmissionControl admission;
   ConnectionTable connections;
-  SpreadPolicy wire;
+  PortBlockPolicy wire;
   RenameMetrics rename_metrics;
   PolicyMetrics policy_metrics;
   Renamer renamer;
@@ -122,6 +135,9 @@ struct Agent::Impl {
   std::unique_ptr<netlink::LoopThread> chores;
   // Where queue pairs are cut: a context may be busy with a verb in the kernel.
   std::unique_ptr<netlink::LoopThread> enforcement;
+  // Where limits are planned and programmed.
+  std::unique_ptr<netlink::LoopThread> limits;
+  QosManager qos;
   std::optional<Overlay> overlay;
   Binder binder;
   Interceptor interceptor;
@@ -130,6 +146,7 @@ struct Agent::Impl {
   EndpointFiles files;
   StateRelay relay;
   QueryAnswers answers;
+  QosAnswers qos_answers;
   SyncClient sync;
   EndpointReporter reporter;
   NicWatcher watcher;
@@ -144,7 +161,8 @@ struct Agent::Impl {
 Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clock& given_clock,
                   Metrics& metrics, std::unique_ptr<netlink::LoopThread> network_loop,
                   std::unique_ptr<netlink::LoopThread> chores_loop,
-                  std::unique_ptr<netlink::LoopThread> enforcement_loop, const IpAddress& underlay)
+                  std::unique_ptr<netlink::LoopThread> enforcement_loop,
+                  std::unique_ptr<netlink::LoopThread> limits_loop, const IpAddress& underlay)
     : options(given),
       seams(std::move(given_seams)),
       clock(given_clock),
@@ -156,6 +174,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       peers(sets),
       tracker(sets, peers, {options.connections_per_vpc}),
       endpoints(peers, sync_state),
+      admission(clock, events, metrics.registry()),
       rename_metrics(metrics.registry(), peers),
       policy_metrics(metrics.registry()),
       renamer({sync_state, endpoints, peers, nic_table, tracker, connections, events, clock, wire,
@@ -164,6 +183,12 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       network(std::move(network_loop)),
       chores(std::move(chores_loop)),
       enforcement(std::move(enforcement_loop)),
+      limits(std::move(limits_loop)),
+      qos({options.host},
+          {policies, wire, sync_state, *limits, clock, events, metrics.registry(),
+           seams.hw_counters.get(), [this](v1::HostQos& out) { report(admission, out); },
+           [this] { chores->post([this] { reporter.refresh(); }); }},
+          seams.qos_backend ? seams.qos_backend : no_backend),
       binder(
           {options.host}, *seams.namespaces, *network, clock, events,
           options.builtin_overlay
@@ -172,7 +197,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
               : nullptr,
           [this](EndpointUid, const BondStatus&) { chores->post([this] { reporter.refresh(); }); }),
       interceptor({renamer, endpoints, nic_table, events, clock, *seams.memory, *seams.devices,
-                   *seams.tasks, metrics.registry()},
+                   *seams.tasks, metrics.registry(), admission},
                   intercept_options(options)),
       enforcer(
           tracker, sets, connections, *enforcement, clock, &policy_metrics,
@@ -181,18 +206,25 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       files(staging, endpoints, nic_table),
       relay(
           [this] {
-            std::vector<ChangeObserver*> out{&peers, &endpoints, &enforcer, &rename_metrics};
+            // An endpoint has its limits before it can be attached to.
+            std::vector<ChangeObserver*> out{&policies,  &qos,      &peers,
+                                             &endpoints, &enforcer, &rename_metrics};
             if (overlay) out.push_back(&*overlay);
             out.push_back(&binder);
             return out;
           }(),
-          {[this](HostUid uid) { endpoints.set_host(uid, options.host); },
+          {[this](HostUid uid) {
+             policies.set_host(uid);
+             qos.set_host(uid);
+             endpoints.set_host(uid, options.host);
+           },
            [this] { on_in_sync(); }}),
       answers(options.host, tracker, peers, connections),
+      qos_answers(qos, answers),
       sync(
           sync_options(options, seams), sync_state, relay, events, sync_metrics, seams.random,
-          [this] { reporter.refresh(); }, &answers),
-      reporter(binder, interceptor, connections, sync),
+          [this] { reporter.refresh(); }, &qos_answers),
+      reporter(binder, interceptor, connections, qos, sync),
       watcher(*seams.nics, *seams.underlay, events, nic_metrics, clock, watcher_options(options),
               [this](const HostNics& now) { on_nics(now); }),
       planner({endpoints, nic_table, files, [this](EndpointUid uid) { return binder.bind(uid); },
@@ -206,8 +238,17 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                seams.node_of},
               {interceptor.options().reserved_first, interceptor.options().reserved_count,
                options.tenant_opens, seams.device_directory}),
-      standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor},
+      standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor, qos},
                {options.host, options.controller, seams.features}) {
+  policies.add_listener(
+      [this](const PolicyTable::Changed& changed) { admission.policies_changed(changed); });
+  policies.add_listener([this](const PolicyTable::Changed& changed) {
+    std::vector<EndpointUid> gone;
+    for (const auto& [uid, endpoint] : changed) {
+      if (endpoint == nullptr) gone.push_back(uid);
+    }
+    policy_metrics.forget(gone);
+  });
   endpoints.set_listener(
       [this](EndpointUid uid, const EndpointPtr& endpoint) { on_endpoint(uid, endpoint); });
 }
@@ -231,6 +272,7 @@ void Agent::Impl::on_nics(const HostNics& now) {
     }
   }
   nic_table.update(now.nics);
+  qos.update_nics(now);
   sync.report_host(now);
   chores->post([this] { files.refresh_all(); });
 }
@@ -238,6 +280,7 @@ void Agent::Impl::on_nics(const HostNics& now) {
 void Agent::Impl::on_in_sync() {
   if (overlay) overlay->in_sync();
   binder.in_sync();
+  qos.in_sync();
   if (swept) return;
   swept = true;
   chores->post([this] { files.sweep(); });
@@ -251,8 +294,10 @@ Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, AgentSe
   QMASQ_ASSIGN(auto network, netlink::LoopThread::start());
   QMASQ_ASSIGN(auto chores, netlink::LoopThread::start());
   QMASQ_ASSIGN(auto enforcement, netlink::LoopThread::start());
+  QMASQ_ASSIGN(auto limits, netlink::LoopThread::start());
   auto impl = std::make_unique<Impl>(options, std::move(seams), clock, metrics, std::move(network),
-                                     std::move(chores), std::move(enforcement), underlay);
+                                     std::move(chores), std::move(enforcement), std::move(limits),
+                                     underlay);
   std::unique_ptr<Agent> agent(new Agent(std::move(impl)));
   Impl& parts = *agent->impl_;
   parts.watcher.scan();
@@ -286,6 +331,8 @@ bool Agent::stop(std::chrono::milliseconds patience) {
   parts.sync.stop();
   parts.watcher.stop();
   parts.enforcement->stop();
+  // What is programmed stays: tenants' queue pairs go on without us.
+  parts.limits->stop();
   if (!parts.interceptor.stop(patience)) return false;
   parts.server.reset();
   parts.chores->stop();

@@ -16,6 +16,8 @@
 #include "vbond/kernel/verbs_device.h"
 #include "vbond/netlink/netlink.h"
 #include "vbond/nic/nic_source.h"
+#include "vbond/qos/hw_counters.h"
+#include "vbond/qos/qos_manager.h"
 #include "vbond/sync/backoff.h"
 #include "vbond/sysfs/gid_staging.h"
 
@@ -33,8 +35,11 @@ struct AgentSeams {
   std::string device_directory = "/dev/infiniband";
   // Name of an RDMA device's node there ("rxe0" -> "uverbs0"), empty if it has none.
   std::function<std::string(const std::string& device)> node_of;
-  std::string kernel_release;         // uname -r
-  std::vector<std::string> features;  // names of the kernel's that interception uses
+  // What limits a NIC; none: nothing does.
+  QosManager::BackendFor qos_backend;
+  std::shared_ptr<HwCounters> hw_counters;  // null: none are shown
+  std::string kernel_release;               // uname -r
+  std::vector<std::string> features;        // names of the kernel's that interception uses
   Backoff::Options backoff;
   std::function<double()> random;  // [0, 1), called from one thread
 };
@@ -43,8 +48,8 @@ struct AgentSeams {
 [[nodiscard]] Result<AgentSeams> real_seams(const AgentOptions& options);
 
 // The whole agent: makes its parts, ties them together, and takes them down again. Threads: one
-// for the network (netlink::Loop), one for housekeeping (files, detaching), those of NicWatcher,
-// SyncClient, AttachServer, AgentServer, and the interceptor's.
+// for the network (netlink::Loop), one for housekeeping (files, detaching), one for limits, those
+// of NicWatcher, SyncClient, AttachServer, AgentServer, and the interceptor's.
 class Agent {
  public:
   // REQUIRES: privileges are as they stay. `clock` and `metrics` must outlive the agent. Errors say

@@ -36,6 +36,7 @@ void EndpointReporter::refresh() {
     EndpointReport report = make_report(bond);
     report.attachments = attachments[uid];
     report.queue_pairs = static_cast<std::uint32_t>(connections_.count_of(uid));
+    report.limits = qos_.report_of(uid);
     sync_.report_endpoint(uid, report);
     now.insert(uid);
   }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <charconv>
 #include <sstream>
 
 #include <CLI/CLI.hpp>
@@ -31,6 +32,8 @@ struct Raw {
   std::string underlay_address;
   std::vector<std::string> nics;
   std::vector<std::string> open;
+  std::vector<std::string> qos_backends;
+  std::vector<std::string> endpoint_ports;
   std::size_t connections_per_vpc = AgentOptions{}.connections_per_vpc;
   std::string overlay = "builtin";
   std::string socket_dir = "/run/qmasq";
@@ -60,6 +63,18 @@ void declare(CLI::App& app, Raw& raw) {
                  "tenant is for Soft-RoCE only and gives up a part of the isolation")
       ->type_name("DEVICE=WHO")
       ->allow_extra_args(false);
+  app.add_option(
+         "--qos-backend", raw.qos_backends,
+         "What limits an RDMA device: auto (default; tc for Soft-RoCE, nothing for others), "
+         "tc, devlink or none; repeat it for more")
+      ->type_name("DEVICE=KIND")
+      ->allow_extra_args(false);
+  app.add_option(
+         "--endpoint-port", raw.endpoint_ports,
+         "For devlink: the port of the NIC's switch that an endpoint's VF or SF has, by its "
+         "index (`devlink port`); repeat it for more")
+      ->type_name("VPC/ENDPOINT=INDEX")
+      ->allow_extra_args(false);
   app.add_option("--overlay", raw.overlay,
                  "builtin: VXLAN made by the agent; none: the site connects the endpoints")
       ->type_name("builtin|none")
@@ -82,6 +97,46 @@ void declare(CLI::App& app, Raw& raw) {
       ->type_name("LEVEL")
       ->capture_default_str();
   app.set_version_flag("--version", std::string(version()));
+}
+
+Status check_qos(const Raw& raw, AgentOptions& out) {
+  auto wrong = [](std::string text) { return fail(Code::kInvalidArgument, std::move(text)); };
+  const std::map<std::string, QosBackend, std::less<>> kinds = {{"auto", QosBackend::kAuto},
+                                                                {"tc", QosBackend::kTc},
+                                                                {"devlink", QosBackend::kDevlink},
+                                                                {"none", QosBackend::kNone}};
+  for (const std::string& text : raw.qos_backends) {
+    const auto equals = text.find('=');
+    auto kind = equals == std::string::npos ? kinds.end() : kinds.find(text.substr(equals + 1));
+    if (equals == 0 || kind == kinds.end()) {
+      return wrong(fmt::format(
+          "--qos-backend: '{}' is not DEVICE=auto, DEVICE=tc, DEVICE=devlink or DEVICE=none",
+          text));
+    }
+    out.qos_backends[text.substr(0, equals)] = kind->second;
+  }
+  std::map<std::uint32_t, std::string> taken;
+  for (const std::string& text : raw.endpoint_ports) {
+    const auto equals = text.find('=');
+    auto name = parse_endpoint_reference(text.substr(0, equals));
+    const std::string number = equals == std::string::npos ? "" : text.substr(equals + 1);
+    std::uint32_t port = 0;
+    const auto read = std::from_chars(number.data(), number.data() + number.size(), port);
+    if (!name || name->vpc.empty() || number.empty() || read.ec != std::errc() ||
+        read.ptr != number.data() + number.size()) {
+      return wrong(
+          fmt::format("--endpoint-port: '{}' is not VPC/ENDPOINT=INDEX, as in blue/a=3", text));
+    }
+    const std::string endpoint = endpoint_name(*name);
+    if (auto [other, fresh] = taken.try_emplace(port, endpoint); !fresh) {
+      return wrong(fmt::format("--endpoint-port: {} and {} have port {} both", other->second,
+                               endpoint, port));
+    }
+    if (!out.endpoint_ports.try_emplace(endpoint, port).second) {
+      return wrong(fmt::format("--endpoint-port: {} is there twice", endpoint));
+    }
+  }
+  return {};
 }
 
 Result<AgentOptions> check(const Raw& raw) {
@@ -128,6 +183,7 @@ Result<AgentOptions> check(const Raw& raw) {
     if (who == "tenant") out.tenant_opens.insert(device);
     if (who == "agent") out.tenant_opens.erase(device);
   }
+  QMASQ_TRY(check_qos(raw, out));
   if (raw.overlay != "builtin" && raw.overlay != "none") {
     return wrong(fmt::format("--overlay: '{}' is not builtin or none", raw.overlay));
   }

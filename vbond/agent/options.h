@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -11,6 +13,9 @@
 #include "common/result.h"
 
 namespace qmasq::vbond {
+
+// What limits an RDMA device.
+enum class QosBackend { kAuto, kTc, kDevlink, kNone };
 
 // What the agent was told on its command line, checked as far as that goes without the machine.
 struct AgentOptions {
@@ -22,6 +27,10 @@ struct AgentOptions {
   std::vector<std::string> nics;  // empty: all
   // RDMA devices that tenants open themselves.
   std::set<std::string, std::less<>> tenant_opens;
+  // By RDMA device; kAuto where there is nothing.
+  std::map<std::string, QosBackend> qos_backends;
+  // "vpcs/blue/endpoints/a" to the index of its port on the NIC's switch, for devlink.
+  std::map<std::string, std::uint32_t> endpoint_ports;
   bool builtin_overlay = true;
   // Most connections of one VPC on this host.
   std::size_t connections_per_vpc = std::size_t{1} << 20U;

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "vbond/agent/agent.h"
+#include "vbond/agent/qos_backends.h"
 #include "vbond/kernel/features.h"
 #include "vbond/netlink/kernel.h"
 
@@ -55,6 +56,8 @@ Result<AgentSeams> real_seams(const AgentOptions& options) {
   out.tasks = std::make_unique<ProcTasks>();
   out.files.staging = options.socket_directory + "/endpoints";
   out.node_of = find_node;
+  out.qos_backend = real_qos_backends(options);
+  out.hw_counters = make_sysfs_hw_counters();
   out.random = [engine = std::mt19937_64(std::random_device{}())]() mutable {
     return std::uniform_real_distribution<double>(0.0, 1.0)(engine);
   };

@@ -7,6 +7,7 @@
 #include "vbond/bond/binder.h"
 #include "vbond/intercept/interceptor.h"
 #include "vbond/local/agent_view.h"
+#include "vbond/qos/qos_manager.h"
 #include "vbond/rename/connection_table.h"
 #include "vbond/rename/endpoint_table.h"
 #include "vbond/rename/nic_table.h"
@@ -26,6 +27,7 @@ class Standing final : public AgentView {
     const ConnectionTable& connections;
     const Binder& binder;
     const Interceptor& interceptor;
+    const QosManager& qos;
   };
   struct Facts {
     std::string host;        // "hosts/hostA"
@@ -37,6 +39,7 @@ class Standing final : public AgentView {
 
   [[nodiscard]] v1::Agent describe() override;
   [[nodiscard]] std::vector<v1::Connection> connections(const std::string& parent) override;
+  [[nodiscard]] v1::HostQos qos() override { return parts_.qos.describe(VpcUid{}); }
   [[nodiscard]] Status check_known(const std::string& parent) override;
 
  private:

@@ -31,10 +31,7 @@ void Enforcer::apply(const Change& change) {
   const auto arrived = clock_.now();
   auto effects =
       std::make_shared<const std::vector<conntrack::Effect>>(tracker_.apply(policy_change(change)));
-  if (metrics_ != nullptr) {
-    metrics_->forget(change.removed_endpoints);
-    metrics_->show(tracker_, sets_);
-  }
+  if (metrics_ != nullptr) metrics_->show(tracker_, sets_);
   if (effects->empty() && connections_.datagram_queue_pairs().empty()) return;
   worker_.post([this, effects, arrived] {
     carry_(*effects);

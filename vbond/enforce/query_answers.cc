@@ -52,6 +52,7 @@ v1::Answer QueryAnswers::answer(const v1::Query& query) {
       return trace(query.trace());
     case v1::Query::kImpact:
       return impact(query.impact());
+    case v1::Query::kQos:
     case v1::Query::KIND_NOT_SET:
       break;
   }

@@ -42,6 +42,14 @@ const char* to_string(EventType type) {
       return "nic-found";
     case EventType::kSync:
       return "sync";
+    case EventType::kOverQuota:
+      return "over-quota";
+    case EventType::kOverRate:
+      return "over-rate";
+    case EventType::kLimitUnenforced:
+      return "limit-unenforced";
+    case EventType::kLimitEnforced:
+      return "limit-enforced";
   }
   return "unknown";
 }
@@ -80,7 +88,8 @@ void EventLog::record(std::shared_ptr<const EventSource> event) {
   // ring and the metrics always.
   const EventType type = event->type();
   const bool at_will = type == EventType::kRefused || type == EventType::kContextOpened ||
-                       type == EventType::kContextClosed;
+                       type == EventType::kContextClosed || type == EventType::kOverQuota ||
+                       type == EventType::kOverRate;
   auto level = at_will ? spdlog::level::debug : spdlog::level::info;
   if (spdlog::should_log(level)) {
     const Event text = event->render();

@@ -34,7 +34,11 @@ enum class EventType {
   kEndpointUnbound,
   kNicLost,
   kNicFound,
-  kSync,  // the controller's stream came, went, or was rejected
+  kSync,             // the controller's stream came, went, or was rejected
+  kOverQuota,        // a verb was refused: its endpoint or VPC has as many objects as it may
+  kOverRate,         // a verb was refused: it came too soon after others
+  kLimitUnenforced,  // a limit of a QoS policy does not hold (any more); the reason says why
+  kLimitEnforced,    // it does (again)
 };
 [[nodiscard]] const char* to_string(EventType type);
 

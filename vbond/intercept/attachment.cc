@@ -30,6 +30,7 @@ Attachment::Attachment(Services& services, std::unique_ptr<NotificationPort> por
       endpoint_name(std::move(endpoint_name_in)),
       pid(pid_in),
       command(std::move(command_in)),
+      tenancy(services.parts.admission.tenancy(endpoint, endpoint_name)),
       services_(services),
       port_(std::move(port)),
       handler_(std::move(handler)),
@@ -96,6 +97,7 @@ bool Attachment::surplus() {
 
 void Attachment::stop() {
   stopping_.store(true, std::memory_order_release);
+  brake.release();
 }
 
 void Attachment::kick() {

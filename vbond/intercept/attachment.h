@@ -18,7 +18,10 @@
 #include <vector>
 
 #include "common/net_types.h"
+#include "vbond/admission/admission_control.h"
+#include "vbond/intercept/brake.h"
 #include "vbond/intercept/context_table.h"
+#include "vbond/intercept/flights.h"
 #include "vbond/kernel/notification_port.h"
 
 namespace qmasq::vbond {
@@ -59,12 +62,18 @@ class Attachment {
   const std::string endpoint_name;
   const pid_t pid;
   const std::string command;
+  const std::shared_ptr<Tenancy> tenancy;
+  Flights flights;
+  Brake brake;
 
   [[nodiscard]] NotificationPort& port() { return *port_; }
   [[nodiscard]] ContextTable& contexts() { return contexts_; }
 
   // The endpoint is gone: verbs and opens fail with ENODEV, all else goes on.
-  void revoke() { revoked_.store(true, std::memory_order_release); }
+  void revoke() {
+    revoked_.store(true, std::memory_order_release);
+    brake.release();
+  }
   [[nodiscard]] bool revoked() const { return revoked_.load(std::memory_order_acquire); }
 
   // Starts the first receiver.

@@ -5,8 +5,11 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <span>
+#include <utility>
 
+#include "vbond/intercept/quota.h"
 #include "vbond/rename/renamer.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/device.h"
@@ -34,15 +37,105 @@ uverbs::ErrnoOr<uverbs::CallBuilder> copy_call(Trap& trap, const uverbs::Call& c
   return builder;
 }
 
-Answer check_srq(Trap& trap, const uverbs::Call& call, const uverbs::Verb& verb) {
+// What the verb makes is counted from here on; the call runs.
+Answer run_counted(Trap& trap, Context& context, const uverbs::Verb& verb, qos::Resource kind,
+                   const Region& region = {}) {
+  auto charge = reserve(trap, verb.name, context.inventory.amounts(kind, region));
+  if (!charge) return charge.error();
+  return run_expecting(
+      trap, context, std::move(*charge),
+      [&](Inventory& inventory, const Flight& flight) { inventory.expect(kind, region, flight); });
+}
+
+// These three on hardware alone: software NICs have them executed.
+Answer check_cq(Trap& trap, Context& context, const uverbs::Verb& verb) {
+  if (!trap.alive()) return Answer::gone();
+  return run_counted(trap, context, verb, qos::Resource::kCompletionQueues);
+}
+
+Answer check_srq(Trap& trap, Context& context, const uverbs::Call& call, const uverbs::Verb& verb) {
   auto copy = copy_call(trap, call, verb);
   if (!copy) return Answer::fails(copy.error());
   auto create = uverbs::decode_create_srq(*copy, verb);
   if (!create) return Answer::fails(create.error());
-  if (create->type != uverbs::SrqType::kBasic && create->type != uverbs::SrqType::kXrc) {
-    return trap.refuse(verb.name, EOPNOTSUPP, "this type of SRQ is not offered");
+  if (!check_srq_type(trap, verb, *create)) return Answer::fails(EOPNOTSUPP, Outcome::kRefused);
+  if (!trap.alive()) return Answer::gone();
+  return run_counted(trap, context, verb, qos::Resource::kSharedReceiveQueues);
+}
+
+// A program that makes memory regions and never anything else would make the books ever longer.
+constexpr std::size_t kMostExpectations = 1024;
+
+// An implicit region can grow to all of the address space, and pins nothing: it cannot be held to a
+// number of bytes.
+std::optional<Answer> refuse_implicit(Trap& trap, const uverbs::Verb& verb, const Region& region) {
+  Tenancy& tenancy = *trap.attachment.tenancy;
+  if (region.length != kImplicitLength || !tenancy.limited(qos::Resource::kPinnedBytes))
+    return std::nullopt;
+  tenancy.refuse(qos::Resource::kPinnedBytes,
+                 "pinned_bytes: a memory region of all the address space (implicit on-demand "
+                 "paging) cannot be held to a limit",
+                 {verb.name, trap.tid(), trap.attachment.command});
+  return Answer::fails(EDQUOT, Outcome::kRefused);
+}
+
+// A context whose books are long is settled by the call that makes them longer.
+void settle_long(Trap& trap, Context& context) {
+  bool is_long = false;
+  {
+    std::lock_guard lock(context.mutex);
+    is_long = context.inventory.expectations() >= kMostExpectations;
   }
-  return Answer::run();
+  if (is_long) settle(trap.attachment, context, trap.services.parts.tasks);
+}
+
+Answer check_register(Trap& trap, Context& context, const uverbs::Call& call,
+                      const uverbs::Verb& verb) {
+  auto copy = copy_call(trap, call, verb);
+  if (!copy) return Answer::fails(copy.error());
+  auto command = uverbs::decode_reg_mr(*copy, verb);
+  if (!command) return Answer::fails(command.error());
+  if (!trap.alive()) return Answer::gone();
+  const Region region{command->length, command->iova};
+  if (auto refused = refuse_implicit(trap, verb, region)) return *refused;
+  settle_long(trap, context);
+  return run_counted(trap, context, verb, qos::Resource::kMemoryRegions, region);
+}
+
+Answer check_reregister(Trap& trap, Context& context, const uverbs::Call& call,
+                        const uverbs::Verb& verb) {
+  auto copy = copy_call(trap, call, verb);
+  if (!copy) return Answer::fails(copy.error());
+  auto command = uverbs::decode_rereg_mr(copy->in(uverbs::attr::kCoreIn));
+  if (!command) return Answer::fails(command.error());
+  if (!trap.alive()) return Answer::gone();
+  if ((command->flags & uverbs::ReregMr::kTranslation) == 0) return Answer::run();
+  const Region wanted{command->memory.length, command->memory.iova};
+  if (auto refused = refuse_implicit(trap, verb, wanted)) return *refused;
+  settle_long(trap, context);
+  auto find = [&] {
+    std::lock_guard lock(context.mutex);
+    return context.inventory.find(qos::Resource::kMemoryRegions, command->mr_handle);
+  };
+  auto has = find();
+  if (!has) {
+    settle(trap.attachment, context, trap.services.parts.tasks);
+    has = find();
+  }
+  constexpr auto kPinned = static_cast<std::size_t>(qos::Resource::kPinnedBytes);
+  auto bytes = [&](const Region& region) {
+    return context.inventory.amounts(qos::Resource::kMemoryRegions, region)[kPinned];
+  };
+  // A handle that the kernel does not know either it will refuse; unless it comes to be right now.
+  const std::uint64_t before = has ? bytes(*has) : 0;
+  const std::uint64_t after = bytes(wanted);
+  const std::uint64_t extra = after > before ? after - before : 0;
+  auto charge = reserve(trap, verb.name, qos::amounts_of(qos::Resource::kPinnedBytes, extra));
+  if (!charge) return charge.error();
+  return run_expecting(trap, context, std::move(*charge),
+                       [&](Inventory& inventory, const Flight& flight) {
+                         inventory.expect_change(command->mr_handle, extra, flight);
+                       });
 }
 
 Answer check_back_door(Trap& trap, const Context& context, const uverbs::Call& call,
@@ -66,7 +159,6 @@ Answer check_back_door(Trap& trap, const Context& context, const uverbs::Call& c
   return Answer::run();
 }
 
-// On hardware alone: software NICs have it executed.
 Answer check_create(Trap& trap, Context& context, const uverbs::Call& call,
                     const uverbs::Verb& verb) {
   auto copy = copy_call(trap, call, verb);
@@ -74,14 +166,19 @@ Answer check_create(Trap& trap, Context& context, const uverbs::Call& call,
   auto create = uverbs::decode_create_qp(*copy, verb);
   if (!create) return Answer::fails(create.error());
   if (!trap.alive()) return Answer::gone();
-  std::lock_guard lock(context.mutex);
-  if (context.closed) return Answer::fails(ENODEV, Outcome::kRefused);
-  if (auto allowed = check_create_qp(trap, context, *create); !allowed) {
-    return Answer::fails(allowed.error(), Outcome::kRefused);
+  {
+    std::lock_guard lock(context.mutex);
+    if (context.closed) return Answer::fails(ENODEV, Outcome::kRefused);
+    if (auto allowed = check_create_qp(trap, context, *create); !allowed) {
+      return Answer::fails(allowed.error(), Outcome::kRefused);
+    }
   }
+  Answer answer = run_counted(trap, context, verb, qos::Resource::kQueuePairs);
+  if (answer.how != Answer::How::kRun) return answer;
+  std::lock_guard lock(context.mutex);
   if (context.pending.size() >= kMostPending) context.pending.erase(context.pending.begin());
   context.pending.push_back(create->type);
-  return Answer::run();
+  return answer;
 }
 
 }  // namespace
@@ -103,6 +200,12 @@ tl::expected<void, int> check_create_qp(Trap& trap, Context& context,
   return {};
 }
 
+bool check_srq_type(Trap& trap, const uverbs::Verb& verb, const uverbs::CreateSrq& create) {
+  if (create.type == uverbs::SrqType::kBasic || create.type == uverbs::SrqType::kXrc) return true;
+  (void)trap.refuse(verb.name, EOPNOTSUPP, "this type of SRQ is not offered");
+  return false;
+}
+
 Answer check_and_run(Trap& trap, Context& context, const uverbs::Call& call,
                      const uverbs::Verb& verb) {
   // What the table does not know could carry anything: the kernel that runs may know it.
@@ -115,7 +218,13 @@ Answer check_and_run(Trap& trap, Context& context, const uverbs::Call& call,
       return check_create(trap, context, call, verb);
     case Handler::kCreateSrq:
     case Handler::kCreateXsrq:
-      return check_srq(trap, call, verb);
+      return check_srq(trap, context, call, verb);
+    case Handler::kCreateCq:
+      return check_cq(trap, context, verb);
+    case Handler::kRegMr:
+      return check_register(trap, context, call, verb);
+    case Handler::kReregMr:
+      return check_reregister(trap, context, call, verb);
     default:
       return Answer::run();
   }

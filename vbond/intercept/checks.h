@@ -5,6 +5,7 @@
 
 #include "vbond/intercept/trap.h"
 #include "vbond/uverbs/call.h"
+#include "vbond/uverbs/objects.h"
 #include "vbond/uverbs/qp.h"
 #include "vbond/uverbs/verb.h"
 
@@ -15,6 +16,10 @@ namespace qmasq::vbond {
 // would ask the agent's capabilities. REQUIRES: context.mutex held.
 [[nodiscard]] tl::expected<void, int> check_create_qp(Trap& trap, Context& context,
                                                       const uverbs::CreateQp& create);
+
+// Whether this type of SRQ is offered; else the refusal has been reported (EOPNOTSUPP).
+[[nodiscard]] bool check_srq_type(Trap& trap, const uverbs::Verb& verb,
+                                  const uverbs::CreateSrq& create);
 
 // A verb that only the tenant's own context can run: checks what can be checked on a copy, then
 // lets it run.

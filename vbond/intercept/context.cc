@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "vbond/events/event_log.h"
+#include "vbond/intercept/quota.h"
 #include "vbond/intercept/services.h"
 #include "vbond/rename/renamer.h"
 #include "vbond/uverbs/call_builder.h"
@@ -48,6 +49,49 @@ int destroy_address_handle(Context& context, std::uint32_t handle) {
   return run(context, call);
 }
 
+int destroy_counted(Context& context, qos::Resource kind, std::uint32_t handle) {
+  auto object = uverbs::Object::kMr;
+  std::uint16_t response = 0;  // attribute
+  std::size_t size = 0;        // of it
+  if (kind == qos::Resource::kCompletionQueues) {
+    object = uverbs::Object::kCq;
+    response = uverbs::attr::kDestroyCqResp;
+    size = 8;  // struct ib_uverbs_destroy_cq_resp
+  } else if (kind == qos::Resource::kSharedReceiveQueues) {
+    object = uverbs::Object::kSrq;
+    response = uverbs::attr::kDestroySrqResp;
+    size = 4;  // struct ib_uverbs_destroy_srq_resp
+  }
+  uverbs::CallBuilder call(static_cast<std::uint16_t>(object), uverbs::kMethodDestroy,
+                           context.driver_id.load(std::memory_order_relaxed));
+  if (int err = call.add_idr(uverbs::attr::kDestroyHandle, handle); err != 0) return err;
+  if (size != 0) {
+    if (int err = call.add_out(response, size); err != 0) return err;
+  }
+  return run(context, call);
+}
+
+namespace {
+
+// REQUIRES: context.mutex held.
+void destroy_all_counted(Context& context) {
+  ContextObjects kernel(context);
+  // In this order: an SRQ may have a CQ.
+  for (auto kind : {qos::Resource::kMemoryRegions, qos::Resource::kSharedReceiveQueues,
+                    qos::Resource::kCompletionQueues}) {
+    auto handles = context.inventory.handles(kind);
+    // What has run in the tenant and was not settled yet.
+    if (context.inventory.in_doubt()) {
+      if (auto listing = kernel.list(kind)) handles = std::move(listing->handles);
+    }
+    for (std::uint32_t handle : handles)
+      (void)destroy_counted(context, kind, handle);
+  }
+  context.inventory.clear();
+}
+
+}  // namespace
+
 void close_context(Services& services, Context& context, const std::string& endpoint_name,
                    bool abandoned) {
   std::size_t queue_pairs = 0;
@@ -63,6 +107,7 @@ void close_context(Services& services, Context& context, const std::string& endp
     context.queue_pairs.clear();
     context.queue_pair_count = 0;
     services.parts.renamer.context_closed(context.info);
+    destroy_all_counted(context);
   }
   services.metrics.add_queue_pairs(-static_cast<int>(queue_pairs));
   services.metrics.add_contexts(-1);

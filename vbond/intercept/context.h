@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "vbond/admission/inventory.h"
 #include "vbond/intercept/address_handles.h"
 #include "vbond/intercept/metrics.h"
 #include "vbond/kernel/task_inspector.h"
@@ -24,13 +25,15 @@ struct Services;
 // A verbs device that a tenant has open, and the agent's own descriptor of the same open file, on
 // which it executes verbs. Shared by the table, by calls on their way, and by the closer; the file
 // closes with the last of them.
-struct Context {
+struct Context : std::enable_shared_from_this<Context> {
   Context(ContextInfo info_in, std::unique_ptr<VerbsFile> file_in, bool software_in,
-          std::uint32_t driver_in, TaskInspector::Holder holder_in)
+          std::uint32_t driver_in, TaskInspector::Holder holder_in,
+          std::shared_ptr<Tenancy> tenancy, std::uint64_t page_size)
       : info(std::move(info_in)),
         file(std::move(file_in)),
         software(software_in),
         driver_id(driver_in),
+        inventory(std::move(tenancy), page_size),
         holder(holder_in) {}
 
   const ContextInfo info;
@@ -52,6 +55,7 @@ struct Context {
   // Hardware NICs: types of the QPs whose creation was let run and whose handles are not known
   // yet. Guarded by mutex. What this proves and what not: executor.h.
   std::vector<uverbs::QpType> pending;
+  Inventory inventory;  // guarded by mutex
 
   // For HolderWatch alone.
   std::mutex holder_mutex;
@@ -64,9 +68,12 @@ struct Context {
 [[nodiscard]] int modify_queue_pair(Context& context, const uverbs::ModifyQp& command);
 [[nodiscard]] int destroy_queue_pair(Context& context, std::uint32_t handle);
 [[nodiscard]] int destroy_address_handle(Context& context, std::uint32_t handle);
+// A CQ, an SRQ or a memory region.
+[[nodiscard]] int destroy_counted(Context& context, qos::Resource kind, std::uint32_t handle);
 
-// Destroys the QPs, tells the Renamer, and leaves the context closed for whoever still has it.
-// The QPs go one by one because the file may live on, in a socket's queue for instance.
+// Destroys the QPs, tells the Renamer, then destroys what else quotas count, and leaves the context
+// closed for whoever still has it. They go one by one because the file may live on, in a socket's
+// queue for instance. From then on nothing of the context is counted.
 // `abandoned`: no process had it any more.
 void close_context(Services& services, Context& context, const std::string& endpoint_name,
                    bool abandoned);

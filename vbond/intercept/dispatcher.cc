@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "vbond/intercept/executor.h"
+#include "vbond/intercept/quota.h"
 #include "vbond/uverbs/call.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/doorbell.h"
@@ -29,8 +30,14 @@ constexpr std::uint64_t kPageSize = 4096;  // the smallest there is
 void Dispatcher::handle(Attachment& attachment, const Notification& call) {
   const Clock& clock = services_.parts.clock;
   auto start = clock.now();
+  attachment.flights.landed(call.tid);
   Trap trap(services_, attachment, call);
   Answer answer = serve(trap);
+  if (trap.over_rate || (trap.unpaid && answer.err != 0)) {
+    const auto refused = clock.now();
+    attachment.brake.wait(attachment.brake.refused(refused));
+    start += clock.now() - refused;  // the metrics are about serving
+  }
   int err = 0;
   switch (answer.how) {
     case Answer::How::kReturn:
@@ -38,6 +45,11 @@ void Dispatcher::handle(Attachment& attachment, const Notification& call) {
       break;
     case Answer::How::kRun:
       err = attachment.port().let_run(call.id);
+      if (err != 0 && trap.expectation.context) {
+        Context& context = *trap.expectation.context;
+        std::lock_guard lock(context.mutex);
+        context.inventory.withdraw(trap.expectation.flight);
+      }
       break;
     case Answer::How::kDone:
     case Answer::How::kGone:
@@ -92,24 +104,31 @@ Answer Dispatcher::serve_ioctl(Trap& trap) {
   auto context = context_of(trap, descriptor_of(trap.call.args[0]));
   if (!context) {
     if (context.error() == ESRCH) return Answer::gone();
+    if (context.error() == EAGAIN) return over_rate();
     if (context.error() != ENOENT) return Answer::fails(context.error());
     trap.row = InterceptMetrics::row(OtherCall::kForeign);
     return trap.refuse(to_string(OtherCall::kForeign), EOPNOTSUPP,
                        "a verbs device that was not opened by this program's own endpoint");
   }
-  if (unread != 0) return unread == ESRCH ? Answer::gone() : Answer::fails(unread);
+  // A call that nobody could make sense of is a call all the same.
+  auto senseless = [&](int err) {
+    if (!admit(trap, to_string(OtherCall::kUndecodable), {qos::VerbKind::kVerbs}))
+      return over_rate();
+    return Answer::fails(err);
+  };
+  if (unread != 0) return unread == ESRCH ? Answer::gone() : senseless(unread);
   trap.prove();
 
   auto header = uverbs::decode_header(std::span(bytes).first(have));
-  if (!header) return Answer::fails(header.error());
+  if (!header) return senseless(header.error());
   if (header->length > have) {
     int err = trap.read(address + have, std::span(bytes).subspan(have, header->length - have));
-    if (err != 0) return Answer::fails(err);
+    if (err != 0) return senseless(err);
     have = header->length;
   }
   trap.keep(address, std::span(bytes).first(have));
   auto call = uverbs::decode_call(std::span<const std::byte>(bytes).first(header->length));
-  if (!call) return Answer::fails(call.error());
+  if (!call) return senseless(call.error());
   const uverbs::Verb* verb = uverbs::find_verb(*call);
   trap.row = InterceptMetrics::row(*verb);
   return serve_verb(trap, **context, *call, *verb);

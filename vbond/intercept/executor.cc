@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "vbond/intercept/checks.h"
+#include "vbond/intercept/quota.h"
 #include "vbond/rename/renamer.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/device.h"
@@ -54,6 +55,11 @@ class Execution {
       return err == ESRCH ? Answer::gone() : Answer::fails(err);
     }
     if (!trap_.alive()) return Answer::gone();
+    if (auto kind = made_by(verb_)) {
+      auto charge = reserve(trap_, verb_.name, context_.inventory.amounts(*kind, {}));
+      if (!charge) return charge.error();
+      charge_ = std::move(*charge);
+    }
 
     Outcome outcome = Outcome::kExecuted;
     std::int64_t value = 0;
@@ -97,6 +103,20 @@ class Execution {
       builder_.set_fd(fd.attr_id, taken->get());
       taken_.push_back(std::move(*taken));
     }
+    if (verb_.handler == Handler::kCreateCq && is_write_form()) return take_channel();
+    return 0;
+  }
+
+  // The write forms name the completion channel in the command.
+  int take_channel() {
+    auto create = uverbs::decode_create_cq(builder_, verb_);
+    if (!create) return create.error();
+    if (create->comp_channel < 0) return 0;
+    auto taken =
+        trap_.services.parts.tasks.take(trap_.tid(), static_cast<int>(create->comp_channel));
+    if (!taken) return taken.error();
+    if (!uverbs::set_comp_channel(builder_, verb_, taken->get())) return EINVAL;
+    taken_.push_back(std::move(*taken));
     return 0;
   }
 
@@ -114,6 +134,14 @@ class Execution {
         return keep_handle(uverbs::decode_destroy_qp(builder_, verb_));
       case Handler::kQueryQp:
         return before_query();
+      case Handler::kCreateSrq:
+      case Handler::kCreateXsrq:
+        return before_create_srq();
+      case Handler::kDestroyCq:
+      case Handler::kDestroySrq:
+        return keep_handle(uverbs::decode_destroyed_handle(builder_, verb_));
+      case Handler::kDeregMr:
+        return before_deregister();
       case Handler::kCreateAh:
         return before_create_ah();
       case Handler::kDestroyAh:
@@ -139,6 +167,16 @@ class Execution {
         break;
       case Handler::kQueryQp:
         if (err == 0) after_query();
+        break;
+      case Handler::kCreateCq:
+      case Handler::kCreateSrq:
+      case Handler::kCreateXsrq:
+        if (err == 0) after_create_counted();
+        break;
+      case Handler::kDestroyCq:
+      case Handler::kDestroySrq:
+      case Handler::kDeregMr:
+        if (err == 0) context_.inventory.gone(*destroyed_by(verb_), handle_, region_);
         break;
       case Handler::kCreateAh:
         renamer_.after_create_ah(
@@ -185,6 +223,7 @@ class Execution {
     auto command = uverbs::decode_modify_qp(core_in, verb_.key.form);
     if (!command) return bad(command.error());
     handle_ = command->qp_handle;
+    if (!admit_modify(*command)) return bad_rate();
     if (!context_.software) {
       if (int err = take_in(handle_); err != 0) return bad(err);
     }
@@ -194,6 +233,46 @@ class Execution {
     if (!uverbs::encode_modify_qp(*command, verb_.key.form, core_in)) {
       renamer_.after_modify(context_.info, plan_, EINVAL);
       return bad(EINVAL);
+    }
+    return {};
+  }
+
+  [[nodiscard]] bool admit_modify(const uverbs::ModifyQp& command) {
+    using qos::VerbKind;
+    if (command.goes_to(uverbs::QpState::kRtr))
+      return admit(trap_, verb_.name, {VerbKind::kVerbs, VerbKind::kConnects});
+    return admit(trap_, verb_.name, {VerbKind::kVerbs});
+  }
+  static tl::unexpected<Stop> bad_rate() {
+    const Answer answer = over_rate();
+    return tl::unexpected(Stop{answer.err, answer.outcome});
+  }
+
+  Judged before_create_srq() {
+    auto create = uverbs::decode_create_srq(builder_, verb_);
+    if (!create) return bad(create.error());
+    if (!check_srq_type(trap_, verb_, *create)) return refused(EOPNOTSUPP);
+    return {};
+  }
+
+  void after_create_counted() {
+    auto handle = uverbs::decode_made_handle(builder_, verb_);
+    if (!handle) {
+      spoiled_ = true;
+      return;
+    }
+    handle_ = *handle;
+    made_ = true;
+    context_.inventory.made(*made_by(verb_), handle_);
+    charge_.keep();
+  }
+
+  Judged before_deregister() {
+    if (auto kept = keep_handle(uverbs::decode_destroyed_handle(builder_, verb_)); !kept)
+      return kept;
+    // Registered by the tenant and not seen since: what it is charged for as.
+    if (!context_.inventory.find(qos::Resource::kMemoryRegions, handle_)) {
+      if (auto region = ContextObjects(context_).region(handle_)) region_ = *region;
     }
     return {};
   }
@@ -233,6 +312,8 @@ class Execution {
     }
     handle_ = created->qp_handle;
     made_ = true;
+    context_.inventory.made(qos::Resource::kQueuePairs, handle_);
+    charge_.keep();
     renamer_.qp_created(context_.info, handle_, created->qpn, created_type_);
     know(handle_, created_type_);
   }
@@ -366,6 +447,7 @@ class Execution {
     trap_.services.metrics.add_queue_pairs(1);
   }
   void forget(std::uint32_t handle) {
+    context_.inventory.gone(qos::Resource::kQueuePairs, handle);
     renamer_.qp_destroyed(context_.info, handle);
     if (context_.queue_pairs.erase(handle) == 0) return;
     context_.queue_pair_count = context_.queue_pairs.size();
@@ -389,8 +471,13 @@ class Execution {
   void undo_create() {
     std::lock_guard lock(context_.mutex);
     if (context_.closed) return;
-    if (verb_.handler != Handler::kCreateAh) {
+    if (verb_.handler == Handler::kCreateQp) {
       if (destroy_queue_pair(context_, handle_) == 0) forget(handle_);
+      return;
+    }
+    if (verb_.handler != Handler::kCreateAh) {
+      const qos::Resource kind = *made_by(verb_);
+      if (destroy_counted(context_, kind, handle_) == 0) context_.inventory.gone(kind, handle_);
       return;
     }
     const auto held = context_.address_handles.find(handle_);
@@ -408,6 +495,8 @@ class Execution {
   Renamer& renamer_;
   CallBuilder& builder_;  // 3 KiB: not to be moved about
   std::vector<UniqueFd> taken_;
+  Charge charge_;                 // for what is being made
+  std::optional<Region> region_;  // that is deregistered, where the inventory does not know it
   ModifyPlan plan_;
   AddressHandlePlan ah_plan_;
   std::uint32_t handle_ = 0;
@@ -428,6 +517,13 @@ Answer execute(Trap& trap, Context& context, const uverbs::Call& call, const Ver
 }  // namespace
 
 Answer serve_verb(Trap& trap, Context& context, const uverbs::Call& call, const Verb& verb) {
+  if (Tenancy& tenancy = *trap.attachment.tenancy; tenancy.rated()) {
+    if (verb.frees) {
+      trap.unpaid = !tenancy.note({qos::VerbKind::kVerbs});
+    } else if (!admit(trap, verb.name, kinds_of(verb))) {
+      return over_rate();
+    }
+  }
   if (verb.verb_class == uverbs::VerbClass::kRefused) {
     return trap.refuse(verb.name, verb.refusal, "not offered");
   }

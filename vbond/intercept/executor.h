@@ -18,6 +18,10 @@
 // hardware, an SRQ type, a back door in GET_CONTEXT) keeps honest programs within what is offered
 // and proves nothing about hostile ones; design section 9 says what closes that.
 //
+// CQs and SRQs. As QPs: executed on software NICs, where nothing is pinned, run in the tenant on
+// hardware; destroyed by the agent everywhere, and so are memory regions. How they are counted for
+// quotas: vbond/admission/inventory.h.
+//
 // QPs. On software NICs creation and destruction are executed, so handle, number and type are
 // certain. On hardware creation must run in the tenant (it pins the caller's memory): the type
 // asked for is remembered as pending, and the first verb on a QP of unknown handle, once the kernel

@@ -23,6 +23,7 @@
 #include "vbond/intercept/attachment.h"
 #include "vbond/intercept/dispatcher.h"
 #include "vbond/intercept/holder_watch.h"
+#include "vbond/intercept/quota.h"
 #include "vbond/intercept/services.h"
 #include "vbond/rename/endpoint_table.h"
 #include "vbond/rename/renamer.h"
@@ -36,6 +37,8 @@ using AttachmentPtr = std::shared_ptr<Attachment>;
 // Rounds without traffic after which the steward sleeps until the next trap.
 constexpr unsigned kQuietRounds = 20;
 constexpr int kMostHangUps = 32;
+// How often it is looked at what has run in tenants.
+constexpr std::chrono::seconds kSettleEvery{2};
 
 // REQUIRES of their use: context.mutex held, not closed.
 Hands hands_on(Context& context) {
@@ -55,7 +58,10 @@ Hands hands_on(Context& context) {
 class Interceptor::Impl {
  public:
   Impl(const Parts& parts, InterceptOptions options)
-      : services_{parts, std::move(options), InterceptMetrics(parts.registry)},
+      : services_{parts, std::move(options), InterceptMetrics(parts.registry), 1,
+                  [this](const Tenancy& tenancy, bool all_of_vpc) {
+                    reclaim(everything(), watch_, services_.parts.tasks, tenancy, all_of_vpc);
+                  }},
         watch_(services_),
         dispatcher_(services_, watch_,
                     [this](const Attachment& asking, int own) { return owned(asking, own); }),
@@ -211,6 +217,14 @@ class Interceptor::Impl {
     return attachments_;
   }
 
+  // Those that end, too.
+  std::vector<AttachmentPtr> everything() const {
+    std::lock_guard lock(mutex_);
+    std::vector<AttachmentPtr> out = attachments_;
+    out.insert(out.end(), ending_.begin(), ending_.end());
+    return out;
+  }
+
   bool owned(const Attachment& asking, int own) const {
     for (const AttachmentPtr& attachment : snapshot()) {
       if (attachment.get() != &asking && attachment->contexts().has_file(own)) return true;
@@ -309,6 +323,7 @@ class Interceptor::Impl {
   }
 
   void watcher_loop() {
+    auto settled = services_.parts.clock.now();
     for (;;) {
       {
         std::unique_lock lock(mutex_);
@@ -316,6 +331,10 @@ class Interceptor::Impl {
         if (leave_) return;
       }
       watch_.round(snapshot());
+      const auto now = services_.parts.clock.now();
+      if (now - settled < kSettleEvery) continue;
+      settled = now;
+      settle_all(snapshot(), services_.parts.tasks);
     }
   }
 

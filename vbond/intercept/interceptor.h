@@ -25,6 +25,7 @@ class Registry;
 
 namespace qmasq::vbond {
 
+class AdmissionControl;
 class EndpointTable;
 class EventLog;
 class NicTable;
@@ -65,6 +66,7 @@ class Interceptor {
     VerbsDevices& devices;
     TaskInspector& tasks;
     prometheus::Registry& registry;
+    AdmissionControl& admission;
   };
   Interceptor(const Parts& parts, InterceptOptions options);
   // stop(), and waits for as long as it takes.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -12,6 +13,7 @@
 #include "vbond/intercept/device_path.h"
 #include "vbond/intercept/dispatcher.h"
 #include "vbond/intercept/holder_watch.h"
+#include "vbond/intercept/quota.h"
 #include "vbond/rename/nic_table.h"
 #include "vbond/uverbs/abi.h"
 
@@ -94,6 +96,11 @@ std::uint32_t driver_id_of(const std::string& driver) {
   return 0;
 }
 
+std::uint64_t page_size() {
+  static const auto size = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  return size;
+}
+
 void record_opened(Trap& trap, const Context& context) {
   trap.services.metrics.add_contexts(1);
   Event event;
@@ -135,6 +142,7 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
   if ((flags & O_DIRECTORY) != 0) return Answer::fails(ENOTDIR);
   if (trap.attachment.revoked()) return trap.refuse(verb, ENODEV, "the endpoint is gone");
   if (!nic) return trap.refuse(verb, ENODEV, "the agent knows no RDMA device behind " + node);
+  if (!admit(trap, verb, {qos::VerbKind::kContexts})) return over_rate();
 
   ContextTable& contexts = trap.attachment.contexts();
   if (contexts.size() >= services_.options.max_contexts && !watch_.collect(trap.attachment)) {
@@ -155,8 +163,15 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
                            std::to_string(services_.options.reserved_first) +
                            " on (all in use, or above the limit of open files, ulimit -n)");
   }
-  auto file =
-      services_.parts.devices.open(node, static_cast<int>(flags & (O_ACCMODE | O_NONBLOCK)));
+  const int mode = static_cast<int>(flags & (O_ACCMODE | O_NONBLOCK));
+  auto file = services_.parts.devices.open(node, mode);
+  if (!file && (file.error() == EMFILE || file.error() == ENFILE) &&
+      watch_.collect(trap.attachment)) {
+    // Our own descriptors ran out before max_contexts did: on those of devices that the tenant has
+    // closed and nobody has looked for yet.
+    trap.attachment.wait_buried();
+    file = services_.parts.devices.open(node, mode);
+  }
   if (!file) {
     return trap.refuse(
         verb, file.error(),
@@ -168,9 +183,9 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
   info.nic = nic->device;
   info.pid = *pid;
   info.command = tasks.command_of(*pid);
-  auto context =
-      std::make_shared<Context>(std::move(info), std::move(*file), is_software(nic->driver),
-                                driver_id_of(nic->driver), TaskInspector::Holder{*pid, *number});
+  auto context = std::make_shared<Context>(
+      std::move(info), std::move(*file), is_software(nic->driver), driver_id_of(nic->driver),
+      TaskInspector::Holder{*pid, *number}, trap.attachment.tenancy, page_size());
   return hand_over(trap, context, (flags & O_CLOEXEC) != 0);
 }
 
@@ -201,6 +216,9 @@ ErrnoOr<std::shared_ptr<Context>> Dispatcher::adopt(Trap& trap, int fd, const st
   Attachment& attachment = trap.attachment;
   if (!nic || !tenant_opens(nic->device)) return tl::unexpected(ENOENT);
   if (attachment.revoked()) return tl::unexpected(ENODEV);
+  // The open is done, but nothing can be done with it.
+  if (!admit(trap, to_string(OtherCall::kOpen), {qos::VerbKind::kContexts}))
+    return tl::unexpected(EAGAIN);
   if (attachment.contexts().size() >= services_.options.max_contexts &&
       !watch_.collect(attachment)) {
     return tl::unexpected(EMFILE);
@@ -221,9 +239,9 @@ ErrnoOr<std::shared_ptr<Context>> Dispatcher::adopt(Trap& trap, int fd, const st
   info.nic = nic->device;
   info.pid = *pid;
   info.command = tasks.command_of(*pid);
-  auto context =
-      std::make_shared<Context>(std::move(info), std::move(*file), is_software(nic->driver),
-                                driver_id_of(nic->driver), TaskInspector::Holder{*pid, fd});
+  auto context = std::make_shared<Context>(
+      std::move(info), std::move(*file), is_software(nic->driver), driver_id_of(nic->driver),
+      TaskInspector::Holder{*pid, fd}, attachment.tenancy, page_size());
   context->handed_over = true;
   // Two threads of the tenant may come with the same file at once; the table keeps the first.
   auto kept = attachment.contexts().add_or_find(context);

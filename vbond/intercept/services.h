@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 
 #include "vbond/intercept/interceptor.h"
 #include "vbond/intercept/metrics.h"
@@ -10,12 +11,17 @@
 
 namespace qmasq::vbond {
 
+class Tenancy;
+
 // What every part of this folder works with. Owned by the Interceptor, outlives all of its threads.
 struct Services {
   Interceptor::Parts parts;
   InterceptOptions options;
   InterceptMetrics metrics;
   std::atomic<std::uint64_t> next_context{1};
+  // reclaim() of quota.h over all attachments, those that end included.
+  std::function<void(const Tenancy& tenancy, bool all_of_vpc)> reclaim =
+      [](const Tenancy& /*tenancy*/, bool /*all_of_vpc*/) {};
 };
 
 }  // namespace qmasq::vbond

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,6 +41,12 @@ struct Answer {
   [[nodiscard]] static Answer gone() { return {How::kGone, Outcome::kGone, 0, 0}; }
 };
 
+// A call that is let run, and is withdrawn from its context when nobody is there to run it.
+struct Expectation {
+  std::shared_ptr<Context> context;
+  Flight flight;
+};
+
 // Not a verb: an ordinary open or write that happened to be trapped.
 inline constexpr std::size_t kNotCounted = static_cast<std::size_t>(-1);
 
@@ -54,6 +61,10 @@ class Trap {
   const Notification& call;
   // Row of the metrics that the call counts in; settled on the way.
   std::size_t row = kNotCounted;
+  // Refused because of a verb rate, or beyond one and not refused because it frees something.
+  bool over_rate = false;
+  bool unpaid = false;
+  Expectation expectation;
 
   // The task that was read from is the one that called. After reading and before acting on it,
   // and before writing: ids of tasks are used again.

@@ -72,6 +72,12 @@ class Service final : public v1::AgentService::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status GetQos(grpc::ServerContext* /*context*/, const v1::GetQosRequest* /*request*/,
+                      v1::HostQos* response) override {
+    *response = view_.qos();
+    return grpc::Status::OK;
+  }
+
   grpc::Status ListConnections(grpc::ServerContext* /*context*/,
                                const v1::ListConnectionsRequest* request,
                                v1::ListConnectionsResponse* response) override {

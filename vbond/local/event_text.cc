@@ -27,7 +27,11 @@ constexpr std::array kTypes = {EventType::kAttached,
                                EventType::kEndpointUnbound,
                                EventType::kNicLost,
                                EventType::kNicFound,
-                               EventType::kSync};
+                               EventType::kSync,
+                               EventType::kOverQuota,
+                               EventType::kOverRate,
+                               EventType::kLimitUnenforced,
+                               EventType::kLimitEnforced};
 
 std::string known_types() {
   std::string out;

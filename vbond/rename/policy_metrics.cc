@@ -6,10 +6,14 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <mutex>
+#include <string>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 
 #include "common/resource_name.h"
 #include "vbond/rename/endpoint_table.h"
@@ -22,6 +26,9 @@ using conntrack::Effect;
 
 constexpr std::size_t kResults = 4;
 constexpr std::array kResultNames = {"admitted", "forbidden", "gone", "limit"};
+
+constexpr std::array kCauses = {Effect::Cause::kRules, Effect::Cause::kOwnGone,
+                                Effect::Cause::kPeerGone, Effect::Cause::kPeerMoved};
 
 const char* name_of(Effect::Cause cause) {
   switch (cause) {
@@ -90,18 +97,35 @@ struct PolicyMetrics::Impl {
 
   // One endpoint's counters, looked up once.
   struct Row {
+    std::string name;  // "vpcs/blue/endpoints/a"
     std::array<prometheus::Counter*, kResults> verdicts{};
+    std::array<prometheus::Counter*, kCauses.size()> cuts{};  // in the order of kCauses
     prometheus::Counter* shadow = nullptr;
+    prometheus::Counter* narrowed = nullptr;
   };
   // REQUIRES: mutex held.
   Row& row(const LocalEndpoint& endpoint) {
     auto [it, fresh] = rows.try_emplace(endpoint.uid);
     if (!fresh) return it->second;
+    // All at 0 before the first of them happens: a counter that appears at 1 has no rate.
     const Labels labels = labels_of(endpoint.name);
+    Row& row = it->second;
+    row.name = endpoint.name;
     for (std::size_t i = 0; i < kResults; ++i)
-      it->second.verdicts[i] = &verdicts.Add(with(labels, "verdict", kResultNames[i]));
-    it->second.shadow = &shadow_hits.Add(labels);
-    return it->second;
+      row.verdicts[i] = &verdicts.Add(with(labels, "verdict", kResultNames[i]));
+    row.shadow = &shadow_hits.Add(labels);
+    for (std::size_t i = 0; i < kCauses.size(); ++i) {
+      row.cuts[i] = &cuts.Add(with(labels, "cause", name_of(kCauses[i])));
+      late.erase(row.cuts[i]);
+    }
+    row.narrowed = &narrowed.Add(labels);
+    by_name[row.name] = endpoint.uid;
+    return row;
+  }
+  // Null: it was never judged, or is gone. REQUIRES: mutex held.
+  Row* find(const std::string& name) {
+    auto found = by_name.find(name);
+    return found == by_name.end() ? nullptr : &rows.at(found->second);
   }
 
   Counters& verdicts;
@@ -113,8 +137,11 @@ struct PolicyMetrics::Impl {
   prometheus::Gauge& connections;
   prometheus::Gauge& groups;
   prometheus::Gauge& rules;
-  std::mutex mutex;
+  std::mutex mutex;  // guards all below
   std::unordered_map<EndpointUid, Row> rows;
+  std::unordered_map<std::string, EndpointUid> by_name;
+  // Cuts of endpoints that are gone: they come after forget(), and stay until the next one.
+  std::unordered_set<prometheus::Counter*> late;
 };
 
 PolicyMetrics::PolicyMetrics(prometheus::Registry& registry)
@@ -132,11 +159,20 @@ void PolicyMetrics::count_shadow(const LocalEndpoint& endpoint) {
 }
 
 void PolicyMetrics::count_cut(const std::string& endpoint_name, Effect::Cause cause) {
-  impl_->cuts.Add(with(labels_of(endpoint_name), "cause", name_of(cause))).Increment();
+  std::lock_guard lock(impl_->mutex);
+  if (Impl::Row* row = impl_->find(endpoint_name)) {
+    const auto at = std::find(kCauses.begin(), kCauses.end(), cause);
+    if (at != kCauses.end()) row->cuts[static_cast<std::size_t>(at - kCauses.begin())]->Increment();
+    return;
+  }
+  auto& counter = impl_->cuts.Add(with(labels_of(endpoint_name), "cause", name_of(cause)));
+  impl_->late.insert(&counter);
+  counter.Increment();
 }
 
 void PolicyMetrics::count_narrowed(const std::string& endpoint_name) {
-  impl_->narrowed.Add(labels_of(endpoint_name)).Increment();
+  std::lock_guard lock(impl_->mutex);
+  if (Impl::Row* row = impl_->find(endpoint_name)) row->narrowed->Increment();
 }
 
 void PolicyMetrics::observe_cuts(std::size_t count, std::chrono::nanoseconds took) {
@@ -156,12 +192,21 @@ void PolicyMetrics::show(const conntrack::Tracker& tracker, const conntrack::Gro
 
 void PolicyMetrics::forget(std::span<const EndpointUid> endpoints) {
   std::lock_guard lock(impl_->mutex);
+  if (!endpoints.empty()) {
+    for (prometheus::Counter* counter : std::exchange(impl_->late, {}))
+      impl_->cuts.Remove(counter);
+  }
   for (EndpointUid endpoint : endpoints) {
     auto it = impl_->rows.find(endpoint);
     if (it == impl_->rows.end()) continue;
-    for (prometheus::Counter* counter : it->second.verdicts)
+    const Impl::Row& row = it->second;
+    for (prometheus::Counter* counter : row.verdicts)
       impl_->verdicts.Remove(counter);
-    impl_->shadow_hits.Remove(it->second.shadow);
+    for (prometheus::Counter* counter : row.cuts)
+      impl_->cuts.Remove(counter);
+    impl_->shadow_hits.Remove(row.shadow);
+    impl_->narrowed.Remove(row.narrowed);
+    impl_->by_name.erase(row.name);
     impl_->rows.erase(it);
   }
 }

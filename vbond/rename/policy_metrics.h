@@ -43,6 +43,8 @@ class PolicyMetrics {
   void count_narrowed(const std::string& endpoint_name);
   void observe_cuts(std::size_t count, std::chrono::nanoseconds took);
   void show(const conntrack::Tracker& tracker, const conntrack::GroupSets& sets);
+  // Endpoints that are not of this host any more. What is cut of them after that is shown until the
+  // next ones go.
   void forget(std::span<const EndpointUid> endpoints);
 
  private:

@@ -227,11 +227,12 @@ Verdict<PathPtr> Renamer::find_path(const ContextInfo& context, const Nic& nic,
   path->virt = {source,         want.dgid,          want.flow_label, want.sgid_index,
                 want.hop_limit, want.traffic_class, want.sl};
   if (path->virt.hop_limit == 0) path->virt.hop_limit = kHopLimit;
-  WireMarks marks = parts_.wire.marks({endpoint->uid, peer->endpoint, own, peer_qpn});
-  path->phys = {nic.primary->gid, peer->physical,
-                marks.flow_label, static_cast<std::uint8_t>(nic.primary->index),
-                kHopLimit,        marks.traffic_class,
-                marks.sl};
+  auto marks = parts_.wire.marks({endpoint->uid, peer->endpoint, own, peer_qpn});
+  if (!marks) return tl::unexpected(std::move(marks).error());
+  path->phys = {nic.primary->gid,  peer->physical,
+                marks->flow_label, static_cast<std::uint8_t>(nic.primary->index),
+                kHopLimit,         marks->traffic_class,
+                marks->sl};
   path->peer = peer->endpoint;
   path->peer_host = peer->host;
   path->peer_name = std::move(info.name);

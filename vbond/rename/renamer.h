@@ -69,9 +69,9 @@ struct RenameOptions {
 // Refusals made here are already in the event log and the metrics when they are returned.
 // Errnos: EHOSTUNREACH no such peer in the VPC, or its host has no NIC to send to; EACCES the
 // security groups forbid the connection, or the QP type altogether; EDQUOT the VPC has too many
-// connections here; EOPNOTSUPP QP type or alternate path; EAGAIN no state from the controller yet;
-// ENODEV the context's endpoint or NIC is gone; EPERM a privileged Q_Key; EINVAL as the kernel
-// gives it.
+// connections here; EOPNOTSUPP QP type or alternate path; EAGAIN no state from the controller yet,
+// or no UDP source port left to tell the endpoint's packets by; ENODEV the context's endpoint or
+// NIC is gone; EPERM a privileged Q_Key; EINVAL as the kernel gives it.
 class Renamer {
  public:
   struct Parts {

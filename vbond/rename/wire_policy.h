@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "common/net_types.h"
+#include "vbond/rename/verdict.h"
 
 // What a tenant's packets carry besides addresses. The tenant's own wishes never reach the wire;
 // QUERY_QP gives them back to it.
@@ -35,18 +36,23 @@ struct WireMarks {
 };
 
 // The seam for QoS: a port block for each endpoint, DSCP and service level from its policy.
-// Called from any thread; the same question must get the same answer while the policy stands.
+// Called from any thread, on the path of a verb: must not wait for a kernel. The same question must
+// get the same answer while the policy stands. A refusal (EAGAIN) is for an endpoint whose packets
+// nobody could tell from others'.
 class WirePolicy {
  public:
   virtual ~WirePolicy() = default;
-  [[nodiscard]] virtual WireMarks marks(const WireQuestion& question) const = 0;
+  [[nodiscard]] virtual Verdict<WireMarks> marks(const WireQuestion& question) const = 0;
 };
 
 // Ports spread over the whole range by endpoint and QP numbers, so that paths in the fabric are
 // spread as well; no DSCP.
 class SpreadPolicy final : public WirePolicy {
  public:
-  [[nodiscard]] WireMarks marks(const WireQuestion& question) const override;
+  [[nodiscard]] Verdict<WireMarks> marks(const WireQuestion& question) const override;
 };
+
+// 64 bits of a question, the same for the same, spread well.
+[[nodiscard]] std::uint64_t spread(const WireQuestion& question);
 
 }  // namespace qmasq::vbond

@@ -8,6 +8,7 @@
 #include "common/net_types.h"
 #include "common/result.h"
 #include "conntrack/types.h"
+#include "qos/policy.h"
 
 // The controller's state as the parts of the agent see it: values, without protobuf. sync/ turns
 // batches of the stream into Changes; rename/, bond/ and overlay/ follow them.
@@ -18,7 +19,8 @@ struct VpcView {
   std::string name;  // "vpcs/blue"
   Vni vni;
   std::vector<IpPrefix> ranges;
-  std::uint32_t mtu = 0;  // bytes; 0: from the underlay
+  std::uint32_t mtu = 0;         // bytes; 0: from the underlay
+  QosPolicyUid qos_policy = {};  // 0: none
 };
 
 struct EndpointView {
@@ -29,11 +31,14 @@ struct EndpointView {
   Mac mac;
   std::vector<IpAddress> addresses;  // order of the virtual GID table from index 1 on
   std::vector<SecurityGroupUid> groups;
+  QosPolicyUid qos_policy = {};  // 0: none
 };
 
 struct HostNicView {
   std::string device;
-  Gid primary_gid;  // zero: cannot carry qmasq traffic
+  Gid primary_gid;          // zero: cannot carry qmasq traffic
+  BitsPerSecond rate = {};  // that may be shared out; 0: unknown
+  bool rate_by_admin = false;
 };
 
 struct HostView {
@@ -52,10 +57,12 @@ struct Change {
   std::vector<EndpointView> endpoints;
   std::vector<HostView> hosts;
   std::vector<conntrack::Group> groups;
-  std::vector<VpcUid> removed_vpcs;  // their endpoints and groups go too
+  std::vector<qos::Policy> policies;  // of all the store, whether used here or not
+  std::vector<VpcUid> removed_vpcs;   // their endpoints and groups go too
   std::vector<EndpointUid> removed_endpoints;
   std::vector<HostUid> removed_hosts;
   std::vector<SecurityGroupUid> removed_groups;
+  std::vector<QosPolicyUid> removed_policies;
 };
 
 // A part of the agent that follows the state. Called from one thread (sync's), in the order of

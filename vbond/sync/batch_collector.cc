@@ -10,10 +10,15 @@
 #include "common/resource_name.h"
 #include "qmasq/v1/sync.pb.h"
 #include "vbond/sync/group_from.h"
+#include "vbond/sync/policy_from.h"
 #include "vbond/sync/refusal.h"
 
 namespace qmasq::vbond {
 namespace {
+
+// Of a NIC, bits per second: no rate is so large that sums of them do not fit.
+constexpr std::uint64_t kLeastRate = 1000;
+constexpr std::uint64_t kMostRate = 10'000'000'000'000;
 
 bool usable_address(const IpAddress& ip) {
   return !ip.is_unspecified() && !ip.is_multicast() && !ip.is_loopback();
@@ -83,7 +88,9 @@ Status BatchCollector::collect(const v1::Batch& part) {
               static_cast<std::size_t>(part.removed_endpoint_uids_size()) +
               static_cast<std::size_t>(part.removed_host_uids_size()) +
               static_cast<std::size_t>(part.security_groups_size()) +
-              static_cast<std::size_t>(part.removed_security_group_uids_size());
+              static_cast<std::size_t>(part.removed_security_group_uids_size()) +
+              static_cast<std::size_t>(part.qos_policies_size()) +
+              static_cast<std::size_t>(part.removed_qos_policy_uids_size());
   for (const auto& group : part.security_groups())
     objects_ += static_cast<std::size_t>(group.rules_size());
   if (objects_ > limits_.objects) {
@@ -101,6 +108,11 @@ Status BatchCollector::collect(const v1::Batch& part) {
     if (!group) return tl::unexpected(std::move(group).error());
     change_.groups.push_back(*std::move(group));
   }
+  for (const auto& message : part.qos_policies()) {
+    auto policy = policy_from(message);
+    if (!policy) return tl::unexpected(std::move(policy).error());
+    change_.policies.push_back(*std::move(policy));
+  }
   for (auto uid : part.removed_vpc_uids())
     change_.removed_vpcs.push_back(VpcUid{uid});
   for (auto uid : part.removed_endpoint_uids()) {
@@ -111,6 +123,8 @@ Status BatchCollector::collect(const v1::Batch& part) {
   for (auto uid : part.removed_security_group_uids()) {
     change_.removed_groups.push_back(SecurityGroupUid{uid});
   }
+  for (auto uid : part.removed_qos_policy_uids())
+    change_.removed_policies.push_back(QosPolicyUid{uid});
   return {};
 }
 
@@ -138,6 +152,9 @@ Status BatchCollector::collect_vpc(const v1::Vpc& vpc) {
     }
     view.ranges.push_back(*range);
   }
+  auto policy = policy_reference(vpc.qos_policy(), vpc.qos_policy_uid());
+  if (!policy) return wrong(policy.error().message);
+  view.qos_policy = *policy;
   change_.vpcs.push_back(std::move(view));
   return {};
 }
@@ -174,6 +191,9 @@ Status BatchCollector::collect_endpoint(const v1::Endpoint& endpoint) {
     view.addresses.push_back(*address);
   }
   QMASQ_ASSIGN(view.groups, groups_of(endpoint));
+  auto policy = policy_reference(endpoint.qos_policy(), endpoint.qos_policy_uid());
+  if (!policy) return wrong(policy.error().message);
+  view.qos_policy = *policy;
   auto number = static_cast<std::uint32_t>(host_numbers_.size());
   endpoint_hosts_.push_back(host_numbers_.try_emplace(endpoint.host(), number).first->second);
   change_.endpoints.push_back(std::move(view));
@@ -205,7 +225,7 @@ Status BatchCollector::collect_host(const v1::Host& host) {
     if (std::any_of(view.nics.begin(), view.nics.end(), same)) {
       return wrong(fmt::format("has NIC {} twice", shown(nic.device())));
     }
-    HostNicView nic_view{nic.device(), {}};
+    HostNicView nic_view{nic.device(), {}, BitsPerSecond{std::min(nic.rate_bps(), kMostRate)}};
     if (!nic.primary_gid().empty()) {
       auto gid = parse_gid(shown(nic.primary_gid()));
       if (!gid) return wrong(gid.error().message);
@@ -213,7 +233,34 @@ Status BatchCollector::collect_host(const v1::Host& host) {
     }
     view.nics.push_back(std::move(nic_view));
   }
+  if (auto status = take_rates(host, view); !status) return wrong(status.error().message);
   change_.hosts.push_back(std::move(view));
+  return {};
+}
+
+Status BatchCollector::take_rates(const v1::Host& host, HostView& view) const {
+  auto wrong = [](std::string problem) { return fail(Code::kInvalidArgument, std::move(problem)); };
+  if (static_cast<std::size_t>(host.nic_rates_size()) > limits_.rates_per_host) {
+    return wrong(fmt::format("has more than {} nic_rates", limits_.rates_per_host));
+  }
+  std::unordered_set<std::string_view> seen;
+  for (const auto& rate : host.nic_rates()) {
+    if (rate.device().empty()) return wrong("has a rate in nic_rates without a device name");
+    if (!seen.insert(rate.device()).second) {
+      return wrong(fmt::format("has {} twice in nic_rates", shown(rate.device())));
+    }
+    if (rate.rate_bps() < kLeastRate || rate.rate_bps() > kMostRate) {
+      return wrong(fmt::format("nic_rates: rate_bps {} of {} is not one of {} to {}",
+                               rate.rate_bps(), shown(rate.device()), kLeastRate, kMostRate));
+    }
+    auto nic = std::find_if(view.nics.begin(), view.nics.end(), [&](const HostNicView& other) {
+      return other.device == rate.device();
+    });
+    // One that its agent has not reported (yet) counts from when it does.
+    if (nic == view.nics.end()) nic = view.nics.insert(nic, HostNicView{rate.device(), {}});
+    nic->rate = BitsPerSecond{rate.rate_bps()};
+    nic->rate_by_admin = true;
+  }
   return {};
 }
 
@@ -221,6 +268,7 @@ Status BatchCollector::check_unique() const {
   QMASQ_TRY(check_uids(change_.vpcs, change_.removed_vpcs, "vpc"));
   QMASQ_TRY(check_uids(change_.endpoints, change_.removed_endpoints, "endpoint"));
   QMASQ_TRY(check_uids(change_.groups, change_.removed_groups, "security group"));
+  QMASQ_TRY(check_uids(change_.policies, change_.removed_policies, "QoS policy"));
   return check_uids(change_.hosts, change_.removed_hosts, "host");
 }
 
@@ -272,7 +320,39 @@ Status BatchCollector::link(const HeldState& held) {
                  fmt::format("is on {}, which is not known here", *names[endpoint_hosts_[i]]));
     }
   }
-  return link_groups(held, after);
+  QMASQ_TRY(link_groups(held, after));
+  return link_policies(held);
+}
+
+Status BatchCollector::link_policies(const HeldState& held) const {
+  std::unordered_map<QosPolicyUid, std::string> after;
+  if (!change_.snapshot) after = held.policies;
+  for (QosPolicyUid uid : change_.removed_policies)
+    after.erase(uid);
+  for (const qos::Policy& policy : change_.policies)
+    after[policy.uid] = policy.id;
+
+  if (!change_.policies.empty()) {
+    std::unordered_map<std::string_view, QosPolicyUid> ids;
+    ids.reserve(after.size());
+    for (const auto& [uid, id] : after) {
+      auto [other, fresh] = ids.try_emplace(id, uid);
+      if (fresh) continue;
+      return bad("QoS policy", qos_policy_name(id),
+                 fmt::format("has uid {} and uid {}", std::min(uid.value, other->second.value),
+                             std::max(uid.value, other->second.value)));
+    }
+  }
+  auto check = [&](std::string_view what, const std::string& name, QosPolicyUid uid) -> Status {
+    if (uid.value == 0 || after.contains(uid)) return {};
+    return bad(what, name,
+               fmt::format("has QoS policy uid {}, which is not known here", uid.value));
+  };
+  for (const VpcView& vpc : change_.vpcs)
+    QMASQ_TRY(check("vpc", vpc.name, vpc.qos_policy));
+  for (const EndpointView& endpoint : change_.endpoints)
+    QMASQ_TRY(check("endpoint", endpoint.name, endpoint.qos_policy));
+  return {};
 }
 
 Status BatchCollector::link_groups(const HeldState& held, const HeldState& after) const {

@@ -30,6 +30,7 @@ class BatchCollector {
     std::size_t objects = 4'000'000;
     std::size_t addresses_per_endpoint = 255;  // with the link-local one: 8 bits of sgid_index
     std::size_t nics_per_host = 256;
+    std::size_t rates_per_host = 128;
     std::size_t ranges_per_vpc = 1024;
   };
 
@@ -54,9 +55,12 @@ class BatchCollector {
   [[nodiscard]] Status collect_vpc(const v1::Vpc& vpc);
   [[nodiscard]] Status collect_endpoint(const v1::Endpoint& endpoint);
   [[nodiscard]] Status collect_host(const v1::Host& host);
+  // What may be shared out of NICs, where an administrator says it.
+  [[nodiscard]] Status take_rates(const v1::Host& host, HostView& view) const;
   [[nodiscard]] Status link(const HeldState& held);
   // `after`: VPCs and hosts as they will be.
   [[nodiscard]] Status link_groups(const HeldState& held, const HeldState& after) const;
+  [[nodiscard]] Status link_policies(const HeldState& held) const;
   [[nodiscard]] Status check_unique() const;
 
   const Limits limits_;

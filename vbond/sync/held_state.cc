@@ -11,6 +11,7 @@ void HeldState::apply(const Change& change) {
     vpcs.clear();
     hosts.clear();
     groups.clear();
+    policies.clear();
     stale = false;
   }
   for (VpcUid uid : change.removed_vpcs)
@@ -21,6 +22,8 @@ void HeldState::apply(const Change& change) {
   }
   for (SecurityGroupUid uid : change.removed_groups)
     groups.erase(uid);
+  for (QosPolicyUid uid : change.removed_policies)
+    policies.erase(uid);
   for (HostUid uid : change.removed_hosts) {
     std::erase_if(hosts, [&](const auto& entry) { return entry.second == uid; });
   }
@@ -28,6 +31,8 @@ void HeldState::apply(const Change& change) {
     vpcs[vpc.uid] = Vpc{vpc.name, vpc.vni};
   for (const auto& group : change.groups)
     groups[group.uid] = group.vpc;
+  for (const qos::Policy& policy : change.policies)
+    policies[policy.uid] = policy.id;
   for (const HostView& one : change.hosts) {
     // A host that is known under another name gave the old one up.
     auto known = hosts.find(one.name);

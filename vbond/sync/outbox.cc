@@ -126,6 +126,12 @@ v1::EndpointStatus to_proto(const EndpointReport& report) {
   }
   out.set_attachments(report.attachments);
   out.set_queue_pairs(report.queue_pairs);
+  if (!report.limits.configured) return out;
+  v1::QosStatus& qos = *out.mutable_qos();
+  qos.set_configured(true);
+  qos.set_enforced(report.limits.unenforced.empty());
+  for (const std::string& text : report.limits.unenforced)
+    qos.add_unenforced(text);
   return out;
 }
 

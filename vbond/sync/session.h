@@ -31,7 +31,7 @@ class Follower {
 };
 
 // What Hello says that we speak.
-inline constexpr std::uint32_t kProtocolVersion = 2;
+inline constexpr std::uint32_t kProtocolVersion = 3;
 
 // The agent's side of the Sync protocol without the wire: takes what the controller says, drives
 // the follower, and says what to answer. Not thread-safe. Its state outlives streams: a new one

@@ -58,6 +58,8 @@ enum class Object : std::uint16_t {
 };
 inline constexpr std::size_t kObjects = 17;  // of the core's namespace
 
+inline constexpr std::uint16_t kMethodDestroy = 1;  // of CQ, QP, SRQ, MR
+inline constexpr std::uint16_t kMethodQueryMr = 3;
 // Methods of Object::kDevice. Most other objects have 0 = create, 1 = destroy.
 inline constexpr std::uint16_t kMethodInvokeWrite = 0;
 inline constexpr std::uint16_t kMethodInfoHandles = 1;
@@ -114,6 +116,24 @@ inline constexpr std::uint16_t kCreateSrqType = 9;
 // CQ / CREATE
 inline constexpr std::uint16_t kCreateCqHandle = 0;
 inline constexpr std::uint16_t kCreateCqCqe = 1;
+inline constexpr std::uint16_t kCreateCqUserHandle = 2;
+inline constexpr std::uint16_t kCreateCqCompChannel = 3;
+inline constexpr std::uint16_t kCreateCqCompVector = 4;
+inline constexpr std::uint16_t kCreateCqRespCqe = 6;
+// CQ, SRQ, MR / DESTROY
+inline constexpr std::uint16_t kDestroyHandle = 0;
+inline constexpr std::uint16_t kDestroyCqResp = 1;
+inline constexpr std::uint16_t kDestroySrqResp = 1;
+// MR / QUERY
+inline constexpr std::uint16_t kQueryMrHandle = 0;
+inline constexpr std::uint16_t kQueryMrRespLkey = 1;
+inline constexpr std::uint16_t kQueryMrRespRkey = 2;
+inline constexpr std::uint16_t kQueryMrRespLength = 3;
+inline constexpr std::uint16_t kQueryMrRespIova = 4;
+// DEVICE / INFO_HANDLES
+inline constexpr std::uint16_t kInfoHandlesObject = 0;
+inline constexpr std::uint16_t kInfoHandlesTotal = 1;
+inline constexpr std::uint16_t kInfoHandlesList = 2;
 }  // namespace attr
 
 // Commands of the write() interface. They also arrive by DEVICE / INVOKE_WRITE, which is the only

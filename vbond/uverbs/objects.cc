@@ -7,6 +7,7 @@
 #include <rdma/ib_user_verbs.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 #include "vbond/uverbs/request.h"
@@ -102,6 +103,58 @@ ErrnoOr<CreateCq> decode_create_cq(const CallBuilder& call, const Verb& verb) {
   }
   if (abi.comp_mask != 0 || abi.reserved != 0) return tl::unexpected(EINVAL);
   return cq_from_abi(abi);
+}
+
+bool set_comp_channel(CallBuilder& call, const Verb& verb, std::int32_t fd) {
+  if (verb.key.form == Form::kIoctl) return false;
+  const std::size_t at = verb.key.form == Form::kWrite
+                             ? offsetof(ib_uverbs_create_cq, comp_channel)
+                             : offsetof(ib_uverbs_ex_create_cq, comp_channel);
+  auto core_in = call.in(attr::kCoreIn);
+  if (core_in.size() < at + sizeof(fd)) return false;
+  std::memcpy(core_in.data() + at, &fd, sizeof(fd));
+  return true;
+}
+
+ErrnoOr<std::uint32_t> decode_made_handle(const CallBuilder& call, const Verb& verb) {
+  // In all responses of the write forms the handle comes first.
+  static_assert(offsetof(ib_uverbs_create_cq_resp, cq_handle) == 0);
+  static_assert(offsetof(ib_uverbs_ex_create_cq_resp, base) == 0);
+  static_assert(offsetof(ib_uverbs_create_srq_resp, srq_handle) == 0);
+  if (verb.key.form != Form::kIoctl) {
+    std::uint32_t handle = 0;
+    if (!call.valid_output(attr::kCoreOut) || !read_response(call.out(attr::kCoreOut), handle))
+      return tl::unexpected(EINVAL);
+    return handle;
+  }
+  static_assert(attr::kCreateCqHandle == attr::kCreateSrqHandle);
+  const auto handle = call.handle(attr::kCreateCqHandle);
+  if (!handle) return tl::unexpected(EINVAL);
+  return *handle;
+}
+
+ErrnoOr<std::uint32_t> decode_destroyed_handle(const CallBuilder& call, const Verb& verb) {
+  if (verb.key.form == Form::kIoctl) {
+    const auto handle = call.handle(attr::kDestroyHandle);
+    if (!handle) return tl::unexpected(ENOENT);
+    return *handle;
+  }
+  const auto core_in = call.in(attr::kCoreIn);
+  if (verb.handler == Handler::kDeregMr) {
+    ib_uverbs_dereg_mr abi{};
+    if (const int err = read_request(core_in, sizeof(abi), abi); err != 0) {
+      return tl::unexpected(err);
+    }
+    return abi.mr_handle;
+  }
+  // struct ib_uverbs_destroy_srq is the same.
+  static_assert(offsetof(ib_uverbs_destroy_cq, cq_handle) ==
+                offsetof(ib_uverbs_destroy_srq, srq_handle));
+  ib_uverbs_destroy_cq abi{};
+  if (const int err = read_request(core_in, sizeof(abi), abi); err != 0) {
+    return tl::unexpected(err);
+  }
+  return abi.cq_handle;
 }
 
 ErrnoOr<CreateSrq> decode_create_srq(const CallBuilder& call, const Verb& verb) {

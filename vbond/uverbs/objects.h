@@ -54,6 +54,15 @@ struct CreateCq {
   friend bool operator==(const CreateCq&, const CreateCq&) = default;
 };
 [[nodiscard]] ErrnoOr<CreateCq> decode_create_cq(const CallBuilder& call, const Verb& verb);
+// Write forms: they have the descriptor in the command itself, not as an attribute. False: ioctl
+// form, or too short.
+bool set_comp_channel(CallBuilder& call, const Verb& verb, std::int32_t fd);
+
+// The handle of a CQ or SRQ that the kernel has made, of any form. EINVAL: it is not there.
+[[nodiscard]] ErrnoOr<std::uint32_t> decode_made_handle(const CallBuilder& call, const Verb& verb);
+// The handle in DESTROY_CQ, DESTROY_SRQ or DEREG_MR in their two forms.
+[[nodiscard]] ErrnoOr<std::uint32_t> decode_destroyed_handle(const CallBuilder& call,
+                                                             const Verb& verb);
 
 enum class SrqType : std::uint32_t { kBasic = 0, kXrc = 1, kTagMatching = 2 };
 

@@ -124,6 +124,12 @@ std::string_view to_string(Handler handler) {
       return "destroy_qp";
     case Handler::kCreateCq:
       return "create_cq";
+    case Handler::kDestroyCq:
+      return "destroy_cq";
+    case Handler::kDestroySrq:
+      return "destroy_srq";
+    case Handler::kDeregMr:
+      return "dereg_mr";
     case Handler::kCreateSrq:
       return "create_srq";
     case Handler::kCreateXsrq:

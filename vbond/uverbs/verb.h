@@ -54,14 +54,17 @@ enum class Handler : std::uint8_t {
   kQueryQp,
   kCreateQp,  // QP type, quota, inventory
   kDestroyQp,
-  kCreateCq,
-  kCreateSrq,   // SRQ type
+  kCreateCq,    // quota
+  kDestroyCq,   // quota
+  kCreateSrq,   // SRQ type, quota
   kCreateXsrq,  // likewise, write form
-  kRegMr,
-  kReregMr,
-  kCreateAh,   // destination of UD, and which rules admit it
-  kDestroyAh,  // inventory
-  kOpenXrcd,   // only without a file: one shared by inode would join tenants
+  kDestroySrq,  // quota
+  kRegMr,       // quota
+  kReregMr,     // quota
+  kDeregMr,     // quota
+  kCreateAh,    // destination of UD, and which rules admit it
+  kDestroyAh,   // inventory
+  kOpenXrcd,    // only without a file: one shared by inode would join tenants
 };
 
 // What user space puts in an attribute. The kernel's table is the law here, never the call. The
@@ -117,6 +120,8 @@ struct Verb {
   // Here they hold: no library sends less, and there must be room to rename in place.
   std::uint16_t core_in_min = 0;
   std::uint16_t core_out_min = 0;
+  // It takes something away and makes nothing: never refused for having been called too often.
+  bool frees = false;
 };
 
 // The row of a call. Never null: what is not in the table gets a refusing row named UNKNOWN,

@@ -16,10 +16,21 @@ constexpr VerbKey ioctl_key(Object object, std::uint16_t method) {
   return {Form::kIoctl, static_cast<std::uint16_t>(object), method};
 }
 
+// The forms of a name that the ABI has for what takes an object away.
+constexpr bool frees(std::string_view name) {
+  constexpr std::string_view kPrefixes[] = {"DESTROY_", "DEALLOC_", "DEREG_", "CLOSE_",
+                                            "MLX5_FREE_"};
+  for (std::string_view prefix : kPrefixes) {
+    if (name.starts_with(prefix)) return true;
+  }
+  return false;
+}
+
 constexpr Verb ioctl(std::string_view name, Object object, std::uint16_t method,
                      VerbClass verb_class, RunIn run_in, Handler handler,
                      std::span<const AttrSpec> attrs) {
-  return {name, ioctl_key(object, method), verb_class, 0, run_in, handler, attrs, 0, 0};
+  return {name,       ioctl_key(object, method), verb_class, 0, run_in, handler, attrs, 0, 0,
+          frees(name)};
 }
 
 constexpr Verb write(std::string_view name, WriteCommand command, VerbClass verb_class,
@@ -33,7 +44,8 @@ constexpr Verb write(std::string_view name, WriteCommand command, VerbClass verb
           handler,
           specs::kInvokeWrite,
           core_in_min,
-          core_out_min};
+          core_out_min,
+          frees(name)};
 }
 
 constexpr Verb write_ex(std::string_view name, WriteExCommand command, VerbClass verb_class,
@@ -47,11 +59,12 @@ constexpr Verb write_ex(std::string_view name, WriteExCommand command, VerbClass
           handler,
           specs::kInvokeWrite,
           core_in_min,
-          core_out_min};
+          core_out_min,
+          frees(name)};
 }
 
 constexpr Verb refused(std::string_view name, VerbKey key) {
-  return {name, key, kRefused, EOPNOTSUPP, kNowhere, Handler::kNone, {}, 0, 0};
+  return {name, key, kRefused, EOPNOTSUPP, kNowhere, Handler::kNone, {}, 0, 0, false};
 }
 constexpr Verb refused(std::string_view name, Object object, std::uint16_t method) {
   return refused(name, ioctl_key(object, method));
@@ -85,18 +98,22 @@ constexpr Verb kVerbs[] = {
     ioctl("QUERY_GID_ENTRY", Object::kDevice, kMethodQueryGidEntry, kAddress, kAgent,
           Handler::kQueryGidEntry, specs::kQueryGidEntry),
     ioctl("DEALLOC_PD", Object::kPd, 0, kNeutral, kTenant, Handler::kNone, specs::kDestroyPd),
-    ioctl("CREATE_CQ", Object::kCq, 0, kMemory, kTenant, Handler::kCreateCq, specs::kCreateCq),
-    ioctl("DESTROY_CQ", Object::kCq, 1, kNeutral, kTenant, Handler::kNone, specs::kDestroyCq),
-    // By the agent where nothing is pinned, so that it learns handle and number for certain.
+    // By the agent where nothing is pinned, so that it learns for certain what there is. Destroying
+    // pins nothing anywhere, and the kernel unpins from whom it had pinned.
+    ioctl("CREATE_CQ", Object::kCq, 0, kMemory, kAgentOnSoftwareNic, Handler::kCreateCq,
+          specs::kCreateCq),
+    ioctl("DESTROY_CQ", Object::kCq, 1, kNeutral, kAgent, Handler::kDestroyCq, specs::kDestroyCq),
     ioctl("CREATE_QP", Object::kQp, 0, kMemory, kAgentOnSoftwareNic, Handler::kCreateQp,
           specs::kCreateQp),
     ioctl("DESTROY_QP", Object::kQp, 1, kNeutral, kAgentOnSoftwareNic, Handler::kDestroyQp,
           specs::kDestroyQp),
-    ioctl("CREATE_SRQ", Object::kSrq, 0, kMemory, kTenant, Handler::kCreateSrq, specs::kCreateSrq),
-    ioctl("DESTROY_SRQ", Object::kSrq, 1, kNeutral, kTenant, Handler::kNone, specs::kDestroySrq),
+    ioctl("CREATE_SRQ", Object::kSrq, 0, kMemory, kAgentOnSoftwareNic, Handler::kCreateSrq,
+          specs::kCreateSrq),
+    ioctl("DESTROY_SRQ", Object::kSrq, 1, kNeutral, kAgent, Handler::kDestroySrq,
+          specs::kDestroySrq),
     ioctl("DESTROY_AH", Object::kAh, 0, kNeutral, kAgent, Handler::kDestroyAh, specs::kDestroyAh),
     refused("REG_DM_MR", Object::kMr, 0),
-    ioctl("DEREG_MR", Object::kMr, 1, kMemory, kTenant, Handler::kNone, specs::kDestroyMr),
+    ioctl("DEREG_MR", Object::kMr, 1, kMemory, kAgent, Handler::kDeregMr, specs::kDestroyMr),
     ioctl("ADVISE_MR", Object::kMr, 2, kMemory, kTenant, Handler::kNone, specs::kAdviseMr),
     ioctl("QUERY_MR", Object::kMr, 3, kNeutral, kTenant, Handler::kNone, specs::kQueryMr),
     ioctl("REG_DMABUF_MR", Object::kMr, 4, kMemory, kTenant, Handler::kRegMr, specs::kRegDmabufMr),
@@ -137,15 +154,16 @@ constexpr Verb kVerbs[] = {
     refused("REG_SMR", WriteCommand::kRegSmr),
     write("REREG_MR", WriteCommand::kReregMr, kMemory, kTenant, Handler::kReregMr, 48, 8),
     refused("QUERY_MR", WriteCommand::kQueryMr),
-    write("DEREG_MR", WriteCommand::kDeregMr, kMemory, kTenant, Handler::kNone, 4, 0),
+    write("DEREG_MR", WriteCommand::kDeregMr, kMemory, kAgent, Handler::kDeregMr, 4, 0),
     write("ALLOC_MW", WriteCommand::kAllocMw, kNeutral, kTenant, Handler::kNone, 16, 8),
     refused("BIND_MW", WriteCommand::kBindMw),
     write("DEALLOC_MW", WriteCommand::kDeallocMw, kNeutral, kTenant, Handler::kNone, 4, 0),
     write("CREATE_COMP_CHANNEL", WriteCommand::kCreateCompChannel, kNeutral, kTenant,
           Handler::kNone, 8, 4),
-    write("CREATE_CQ", WriteCommand::kCreateCq, kMemory, kTenant, Handler::kCreateCq, 32, 8),
+    write("CREATE_CQ", WriteCommand::kCreateCq, kMemory, kAgentOnSoftwareNic, Handler::kCreateCq,
+          32, 8),
     write("RESIZE_CQ", WriteCommand::kResizeCq, kMemory, kTenant, Handler::kNone, 16, 8),
-    write("DESTROY_CQ", WriteCommand::kDestroyCq, kNeutral, kTenant, Handler::kNone, 16, 8),
+    write("DESTROY_CQ", WriteCommand::kDestroyCq, kNeutral, kAgent, Handler::kDestroyCq, 16, 8),
     // Providers poll in shared memory; the kernel's own polling and posting is for no NIC that the
     // agent serves, and POST_SEND would take a UD destination.
     refused("POLL_CQ", WriteCommand::kPollCq),
@@ -162,16 +180,18 @@ constexpr Verb kVerbs[] = {
     refused("POST_RECV", WriteCommand::kPostRecv),
     refused("ATTACH_MCAST", WriteCommand::kAttachMcast),
     refused("DETACH_MCAST", WriteCommand::kDetachMcast),
-    write("CREATE_SRQ", WriteCommand::kCreateSrq, kMemory, kTenant, Handler::kCreateSrq, 32, 16),
+    write("CREATE_SRQ", WriteCommand::kCreateSrq, kMemory, kAgentOnSoftwareNic, Handler::kCreateSrq,
+          32, 16),
     // rxe writes the new queue's place to an address inside its driver data.
     write("MODIFY_SRQ", WriteCommand::kModifySrq, kMemory, kTenant, Handler::kNone, 16, 0),
     write("QUERY_SRQ", WriteCommand::kQuerySrq, kNeutral, kTenant, Handler::kNone, 16, 16),
-    write("DESTROY_SRQ", WriteCommand::kDestroySrq, kNeutral, kTenant, Handler::kNone, 16, 4),
+    write("DESTROY_SRQ", WriteCommand::kDestroySrq, kNeutral, kAgent, Handler::kDestroySrq, 16, 4),
     refused("POST_SRQ_RECV", WriteCommand::kPostSrqRecv),
     // By the agent, so that no thread can put a file in after the check.
     write("OPEN_XRCD", WriteCommand::kOpenXrcd, kNeutral, kAgent, Handler::kOpenXrcd, 16, 4),
     write("CLOSE_XRCD", WriteCommand::kCloseXrcd, kNeutral, kTenant, Handler::kNone, 4, 0),
-    write("CREATE_XSRQ", WriteCommand::kCreateXsrq, kMemory, kTenant, Handler::kCreateXsrq, 48, 16),
+    write("CREATE_XSRQ", WriteCommand::kCreateXsrq, kMemory, kAgentOnSoftwareNic,
+          Handler::kCreateXsrq, 48, 16),
     // Attaches to a QP of another process by its number.
     refused("OPEN_QP", WriteCommand::kOpenQp),
 
@@ -179,8 +199,8 @@ constexpr Verb kVerbs[] = {
     // libibverbs falls back to QUERY_DEVICE on EOPNOTSUPP and ENOSYS.
     write_ex("EX_QUERY_DEVICE", WriteExCommand::kQueryDevice, kAddress, kAgent,
              Handler::kQueryDevice, 8, 184),
-    write_ex("EX_CREATE_CQ", WriteExCommand::kCreateCq, kMemory, kTenant, Handler::kCreateCq, 32,
-             16),
+    write_ex("EX_CREATE_CQ", WriteExCommand::kCreateCq, kMemory, kAgentOnSoftwareNic,
+             Handler::kCreateCq, 32, 16),
     write_ex("EX_CREATE_QP", WriteExCommand::kCreateQp, kMemory, kAgentOnSoftwareNic,
              Handler::kCreateQp, 52, 40),
     write_ex("EX_MODIFY_QP", WriteExCommand::kModifyQp, kAddress, kAgent, Handler::kModifyQp, 112,

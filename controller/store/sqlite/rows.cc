@@ -144,6 +144,33 @@ Status write_nics(Connection& connection, const Host& host) {
   return {};
 }
 
+Status read_nic_rates(Connection& connection, Host& host) {
+  QMASQ_ASSIGN(Query query,
+               connection.query("SELECT device, rate_bps FROM host_nic_rates WHERE host_uid = ?1 "
+                                "ORDER BY position"));
+  query.bind(column(host.uid.value));
+  for (;;) {
+    QMASQ_ASSIGN(bool row, query.step());
+    if (!row) return {};
+    host.nic_rates.push_back({query.text(0), unsigned_column(query, 1)});
+  }
+}
+
+Status write_nic_rates(Connection& connection, const Host& host) {
+  {
+    QMASQ_ASSIGN(Query drop, connection.query("DELETE FROM host_nic_rates WHERE host_uid = ?1"));
+    QMASQ_TRY(drop.bind(column(host.uid.value)).run());
+  }
+  for (std::size_t i = 0; i < host.nic_rates.size(); ++i) {
+    QMASQ_ASSIGN(Query insert,
+                 connection.query("INSERT INTO host_nic_rates (host_uid, position, device, "
+                                  "rate_bps) VALUES (?1, ?2, ?3, ?4)"));
+    insert.bind(column(host.uid.value)).bind(column(i)).bind(host.nic_rates[i].device);
+    QMASQ_TRY(insert.bind(column(host.nic_rates[i].rate_bps)).run());
+  }
+  return {};
+}
+
 }  // namespace
 
 std::int64_t to_micros(TimePoint time) {
@@ -165,6 +192,7 @@ Result<std::vector<VpcPtr>> read_vpcs(Connection& connection, Query query) {
     vpc->revision = Revision{unsigned_column(query, 6)};
     vpc->create_time = from_micros(query.number(7));
     vpc->update_time = from_micros(query.number(8));
+    vpc->qos_policy = {QosPolicyUid{unsigned_column(query, 9)}, query.text(10)};
     QMASQ_TRY(read_ranges(connection, *vpc));
     out.push_back(std::move(vpc));
   }
@@ -188,6 +216,7 @@ Result<std::vector<EndpointPtr>> read_endpoints(Connection& connection, Query qu
     endpoint->revision = Revision{unsigned_column(query, 9)};
     endpoint->create_time = from_micros(query.number(10));
     endpoint->update_time = from_micros(query.number(11));
+    endpoint->qos_policy = {QosPolicyUid{unsigned_column(query, 12)}, query.text(13)};
     QMASQ_TRY(read_addresses(connection, *endpoint));
     QMASQ_TRY(read_endpoint_groups(connection, *endpoint));
     out.push_back(std::move(endpoint));
@@ -212,6 +241,7 @@ Result<std::vector<HostPtr>> read_hosts(Connection& connection, Query query) {
     host->create_time = from_micros(query.number(9));
     host->update_time = from_micros(query.number(10));
     QMASQ_TRY(read_nics(connection, *host));
+    QMASQ_TRY(read_nic_rates(connection, *host));
     out.push_back(std::move(host));
   }
 }
@@ -237,15 +267,18 @@ Status write_vpc(Connection& connection, const Vpc& vpc, const Vpc* before) {
   const char* sql =
       before != nullptr
           ? "UPDATE vpcs SET id = ?2, vni = ?3, mtu = ?4, description = ?5, version = ?6, "
-            "revision = ?7, create_time = ?8, update_time = ?9 WHERE uid = ?1"
+            "revision = ?7, create_time = ?8, update_time = ?9, qos_policy_uid = nullif(?10, 0) "
+            "WHERE uid = ?1"
           : "INSERT INTO vpcs (uid, id, vni, mtu, description, version, revision, create_time, "
-            "update_time) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+            "update_time, qos_policy_uid) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+            "nullif(?10, 0))";
   {
     QMASQ_ASSIGN(Query query, connection.query(sql));
     query.bind(column(vpc.uid.value)).bind(vpc.id).bind(column(vpc.vni.value));
     query.bind(column(vpc.mtu)).bind(vpc.description).bind(column(vpc.version));
     query.bind(column(vpc.revision.value)).bind(to_micros(vpc.create_time));
-    QMASQ_TRY(query.bind(to_micros(vpc.update_time)).run());
+    query.bind(to_micros(vpc.update_time));
+    QMASQ_TRY(query.bind(column(vpc.qos_policy.uid.value)).run());
   }
   if (before != nullptr && before->ranges == vpc.ranges) return {};
   {
@@ -266,17 +299,19 @@ Status write_endpoint(Connection& connection, const Endpoint& endpoint, const En
   const char* sql =
       before != nullptr
           ? "UPDATE endpoints SET vpc_uid = ?2, id = ?3, host_uid = ?4, mac = ?5, "
-            "description = ?6, version = ?7, revision = ?8, create_time = ?9, update_time = ?10 "
-            "WHERE uid = ?1"
+            "description = ?6, version = ?7, revision = ?8, create_time = ?9, update_time = ?10, "
+            "qos_policy_uid = nullif(?11, 0) WHERE uid = ?1"
           : "INSERT INTO endpoints (uid, vpc_uid, id, host_uid, mac, description, version, "
-            "revision, create_time, update_time) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+            "revision, create_time, update_time, qos_policy_uid) VALUES (?1, ?2, ?3, ?4, ?5, ?6, "
+            "?7, ?8, ?9, ?10, nullif(?11, 0))";
   {
     QMASQ_ASSIGN(Query query, connection.query(sql));
     query.bind(column(endpoint.uid.value)).bind(column(endpoint.vpc.value)).bind(endpoint.id);
     query.bind(column(endpoint.host.value)).bind(endpoint.mac.bytes).bind(endpoint.description);
     query.bind(column(endpoint.version)).bind(column(endpoint.revision.value));
     query.bind(to_micros(endpoint.create_time));
-    QMASQ_TRY(query.bind(to_micros(endpoint.update_time)).run());
+    query.bind(to_micros(endpoint.update_time));
+    QMASQ_TRY(query.bind(column(endpoint.qos_policy.uid.value)).run());
   }
   if (before == nullptr || before->groups != endpoint.groups) {
     QMASQ_TRY(write_endpoint_groups(connection, endpoint));
@@ -313,6 +348,9 @@ Status write_host(Connection& connection, const Host& host, const Host* before) 
     query.bind(host.kernel_release).bind(column(host.version)).bind(column(host.revision.value));
     query.bind(to_micros(host.create_time));
     QMASQ_TRY(query.bind(to_micros(host.update_time)).run());
+  }
+  if (before == nullptr || before->nic_rates != host.nic_rates) {
+    QMASQ_TRY(write_nic_rates(connection, host));
   }
   if (before != nullptr && before->nics == host.nics) return {};
   return write_nics(connection, host);

@@ -39,6 +39,21 @@ class SqliteView final : public WriteView {
   Result<std::size_t> count_carriers(SecurityGroupUid group) override;
   Result<std::vector<SecurityGroupPtr>> groups_naming(SecurityGroupUid group,
                                                       std::size_t limit) override;
+  Result<QosPolicyPtr> find_policy(std::string_view id) override;
+  Result<QosPolicyPtr> get_policy(QosPolicyUid uid) override;
+  Result<std::vector<QosPolicyPtr>> list_policies(const ListQuery& query) override;
+  Result<std::size_t> count_policies() override;
+  Result<std::vector<std::string>> policy_vpcs(QosPolicyUid policy, std::size_t limit) override;
+  Result<std::size_t> count_policy_vpcs(QosPolicyUid policy) override;
+  Result<std::vector<std::string>> policy_endpoints(QosPolicyUid policy,
+                                                    std::size_t limit) override;
+  Result<std::size_t> count_policy_endpoints(QosPolicyUid policy) override;
+  Result<std::vector<PolicedEndpoint>> policed_endpoints(HostUid host) override;
+  Result<std::vector<PolicedVpc>> policed_vpcs(HostUid host) override;
+  Result<std::vector<NicRate>> shared_rates(HostUid host) override;
+  Result<std::vector<HostReference>> used_hosts() override;
+  Result<std::vector<HostReference>> hosts_of(VpcUid vpc) override;
+  Result<std::vector<HostReference>> hosts_of(QosPolicyUid policy) override;
   Result<std::vector<LogEntry>> log(Revision after, std::size_t limit) override;
 
   Result<std::uint64_t> new_uid() override;
@@ -46,10 +61,12 @@ class SqliteView final : public WriteView {
   Result<EndpointPtr> put(Endpoint endpoint) override;
   Result<HostPtr> put(Host host, bool logged) override;
   Result<SecurityGroupPtr> put(SecurityGroup group) override;
+  Result<QosPolicyPtr> put(QosPolicy policy) override;
   Status remove(const VpcPtr& vpc) override;
   Status remove(const EndpointPtr& endpoint) override;
   Status remove(const HostPtr& host) override;
   Status remove(const SecurityGroupPtr& group) override;
+  Status remove(const QosPolicyPtr& policy) override;
   Result<std::optional<RequestRecord>> find_request(std::string_view id) override;
   Status put_request(const RequestRecord& record) override;
 
@@ -61,6 +78,8 @@ class SqliteView final : public WriteView {
  private:
   // The revision that this transaction makes.
   [[nodiscard]] Revision next() const { return Revision{base_.value + 1}; }
+  // In qos_views.cc, with all that is about policies.
+  Result<std::size_t> count(const char* sql, std::uint64_t uid);
   Status log_change(LogEntry entry);
   Status delete_row(const char* sql, std::uint64_t uid, std::string_view what);
   Result<std::vector<EndpointPtr>> endpoints_in(VpcUid vpc, const std::string& after,

@@ -64,6 +64,10 @@ Status AgentSite::start() {
   seams.node_of = [](const std::string& device) {
     return device == "rxe0" ? std::string("uverbs0") : std::string();
   };
+  seams.qos_backend = [this](const vbond::Nic&,
+                             const vbond::PolicyTable&) -> Result<std::unique_ptr<qos::Backend>> {
+    return limits.backend();
+  };
   seams.kernel_release = "6.1.0-test";
   seams.features = {"user_notif"};
   seams.backoff = {std::chrono::milliseconds(10), std::chrono::milliseconds(50),
@@ -85,6 +89,15 @@ v1::Agent AgentSite::describe() const {
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
   auto status = stub_of(socket_)->GetAgent(&context, {}, &out);
   if (!status.ok()) out.set_last_error("no answer: " + status.error_message());
+  return out;
+}
+
+v1::HostQos AgentSite::qos() const {
+  v1::HostQos out;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+  auto status = stub_of(socket_)->GetQos(&context, {}, &out);
+  if (!status.ok()) out.set_error("no answer: " + status.error_message());
   return out;
 }
 

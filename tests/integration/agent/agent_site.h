@@ -10,6 +10,7 @@
 #include "tests/integration/agent/site_network.h"
 #include "tests/support/eventually.h"
 #include "tests/support/fake_kernel.h"
+#include "tests/support/fake_qos_backend.h"
 #include "tests/support/temp_dir.h"
 #include "vbond/agent/agent.h"
 #include "vbond/nic/fake_nic_source.h"
@@ -28,6 +29,7 @@ class AgentSite {
   void stop();
 
   [[nodiscard]] v1::Agent describe() const;
+  [[nodiscard]] v1::HostQos qos() const;
   [[nodiscard]] std::vector<v1::Event> events(const std::string& type) const;
   [[nodiscard]] const std::string& attach_socket() const { return attach_socket_; }
   [[nodiscard]] std::string file(const std::string& name) const { return directory_.file(name); }
@@ -43,6 +45,8 @@ class AgentSite {
   std::shared_ptr<vbond::FakeNicSource> nics = std::make_shared<vbond::FakeNicSource>();
   std::shared_ptr<SiteNetwork> network;
   std::shared_ptr<FakeKernel> kernel = std::make_shared<FakeKernel>();
+  // What limits rxe0; outlives agents.
+  FakeLimits limits;
 
  private:
   testing::TempDir directory_;

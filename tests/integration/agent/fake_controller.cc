@@ -66,6 +66,15 @@ void FakeController::refuse_streams(bool refuse) {
   refuse_ = refuse;
 }
 
+void FakeController::ask(v1::Query query) {
+  {
+    std::lock_guard lock(mutex_);
+    query.set_id(queries_.size() + 1);
+    queries_.push_back(std::move(query));
+  }
+  wake_.notify_all();
+}
+
 void FakeController::stay_silent(bool silent) {
   std::lock_guard lock(mutex_);
   silent_ = silent;
@@ -105,6 +114,7 @@ void FakeController::listen(grpc::ServerReaderWriter<v1::SyncResponse, v1::SyncR
       if (request.has_endpoint_report()) {
         heard.endpoint_reports.push_back(request.endpoint_report());
       }
+      if (request.has_answer()) heard.answers.push_back(request.answer());
       if (request.has_heartbeat()) ++heard.heartbeats;
     }
     wake_.notify_all();
@@ -148,6 +158,7 @@ grpc::Status FakeController::Sync(
     auto messages = model_->catch_up(first.hello(), kPart);
     messages.insert(messages.begin(), model_->welcome(host_uid(host), 200));
     auto sent = model_->revision();
+    std::size_t asked = 0;
     send(std::move(messages));
     reader = std::thread([&] { listen(*stream, host, ended, rejected); });
     while (!stopping_ && !ended && !context->IsCancelled()) {
@@ -162,6 +173,12 @@ grpc::Status FakeController::Sync(
         more.push_back(model_->in_sync());
         sent = model_->revision();
         send(std::move(more));
+        continue;
+      }
+      if (asked < queries_.size()) {
+        v1::SyncResponse query;
+        *query.mutable_query() = queries_[asked++];
+        send({query});
         continue;
       }
       wake_.wait(lock);

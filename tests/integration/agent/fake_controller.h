@@ -44,6 +44,9 @@ class FakeController final : public v1::SyncService::Service {
   [[nodiscard]] WorldState state() const;
   [[nodiscard]] std::uint64_t revision() const;
 
+  // Of every stream that stands or comes.
+  void ask(v1::Query query);
+
   // Next streams end at once with ABORTED, as for a host name that another agent took.
   void refuse_streams(bool refuse);
   // Welcome does not come.
@@ -58,6 +61,7 @@ class FakeController final : public v1::SyncService::Service {
     std::vector<v1::Reject> rejects;
     std::vector<v1::HostReport> host_reports;
     std::vector<v1::EndpointReport> endpoint_reports;
+    std::vector<v1::Answer> answers;
     int heartbeats = 0;
   };
   [[nodiscard]] Heard heard(const std::string& host) const;
@@ -86,6 +90,7 @@ class FakeController final : public v1::SyncService::Service {
   bool refuse_ = false;
   bool silent_ = false;
   bool nonsense_ = false;
+  std::vector<v1::Query> queries_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -75,6 +75,7 @@ FakeController::FakeController() {
   builder.RegisterService(static_cast<v1::VpcService::Service*>(this));
   builder.RegisterService(static_cast<v1::EndpointService::Service*>(this));
   builder.RegisterService(static_cast<v1::HostService::Service*>(this));
+  builder.RegisterService(static_cast<v1::QosService::Service*>(this));
   server_ = builder.BuildAndStart();
 }
 
@@ -87,10 +88,26 @@ Status FakeController::begin(const std::string& call) {
   return fail ? fail() : Status::OK;
 }
 
+Status FakeController::check_policy(const std::string& field, const std::string& name) const {
+  if (name.empty() || policies.count(name) != 0) return Status::OK;
+  return {grpc::StatusCode::NOT_FOUND, field + ": there is no " + name};
+}
+
+template <typename Object>
+Status FakeController::warned(Status status, Object* out) const {
+  if (status.ok()) {
+    out->mutable_oversubscriptions()->Add(oversubscriptions.begin(), oversubscriptions.end());
+  }
+  return status;
+}
+
 Status FakeController::CreateVpc(Context*, const v1::CreateVpcRequest* request, v1::Vpc* out) {
   SeenOrder order(this);
   create_vpc = *request;
   if (auto status = begin("CreateVpc"); !status.ok()) return status;
+  if (auto status = check_policy("vpc.qos_policy", request->vpc().qos_policy()); !status.ok()) {
+    return status;
+  }
   return create(vpcs, "vpcs/" + request->vpc_id(), request->vpc(), request->validate_only(), out);
 }
 
@@ -115,7 +132,11 @@ Status FakeController::UpdateVpc(Context*, const v1::UpdateVpcRequest* request, 
   SeenOrder order(this);
   update_vpc = *request;
   if (auto status = begin("UpdateVpc"); !status.ok()) return status;
-  return get(vpcs, request->vpc().name(), out);
+  if (vpcs.count(request->vpc().name()) == 0) return not_found(request->vpc().name());
+  if (auto status = check_policy("vpc.qos_policy", request->vpc().qos_policy()); !status.ok()) {
+    return status;
+  }
+  return warned(get(vpcs, request->vpc().name(), out), out);
 }
 
 Status FakeController::DeleteVpc(Context*, const v1::DeleteVpcRequest* request,
@@ -164,7 +185,9 @@ Status FakeController::UpdateEndpoint(Context*, const v1::UpdateEndpointRequest*
   SeenOrder order(this);
   update_endpoint = *request;
   if (auto status = begin("UpdateEndpoint"); !status.ok()) return status;
-  return get(endpoints, request->endpoint().name(), out);
+  const std::string& policy = request->endpoint().qos_policy();
+  if (auto status = check_policy("endpoint.qos_policy", policy); !status.ok()) return status;
+  return warned(get(endpoints, request->endpoint().name(), out), out);
 }
 
 Status FakeController::DeleteEndpoint(Context*, const v1::DeleteEndpointRequest* request,
@@ -187,7 +210,9 @@ Status FakeController::CreateHost(Context*, const v1::CreateHostRequest* request
 Status FakeController::GetHost(Context*, const v1::GetHostRequest* request, v1::Host* out) {
   SeenOrder order(this);
   if (auto status = begin("GetHost"); !status.ok()) return status;
-  return get(hosts, request->name(), out);
+  auto status = get(hosts, request->name(), out);
+  if (after_get_host) after_get_host();
+  return status;
 }
 
 Status FakeController::ListHosts(Context*, const v1::ListHostsRequest* request,
@@ -204,7 +229,13 @@ Status FakeController::UpdateHost(Context*, const v1::UpdateHostRequest* request
   SeenOrder order(this);
   update_host = *request;
   if (auto status = begin("UpdateHost"); !status.ok()) return status;
-  return get(hosts, request->host().name(), out);
+  const std::string& name = request->host().name();
+  auto found = hosts.find(name);
+  if (found == hosts.end()) return not_found(name);
+  if (!request->host().etag().empty() && request->host().etag() != found->second.etag()) {
+    return {grpc::StatusCode::ABORTED, "etag: " + name + " has changed"};
+  }
+  return warned(get(hosts, name, out), out);
 }
 
 Status FakeController::DeleteHost(Context*, const v1::DeleteHostRequest* request,
@@ -222,6 +253,64 @@ Status FakeController::WaitRollout(Context*, const v1::WaitRolloutRequest* reque
   wait_rollout = *request;
   if (auto status = begin("WaitRollout"); !status.ok()) return status;
   *out = rollout;
+  return Status::OK;
+}
+
+Status FakeController::CreateQosPolicy(Context*, const v1::CreateQosPolicyRequest* request,
+                                       v1::QosPolicy* out) {
+  SeenOrder order(this);
+  create_policy = *request;
+  if (auto status = begin("CreateQosPolicy"); !status.ok()) return status;
+  return create(policies, "qosPolicies/" + request->qos_policy_id(), request->qos_policy(),
+                request->validate_only(), out);
+}
+
+Status FakeController::GetQosPolicy(Context*, const v1::GetQosPolicyRequest* request,
+                                    v1::QosPolicy* out) {
+  SeenOrder order(this);
+  if (auto status = begin("GetQosPolicy"); !status.ok()) return status;
+  return get(policies, request->name(), out);
+}
+
+Status FakeController::ListQosPolicies(Context*, const v1::ListQosPoliciesRequest* request,
+                                       v1::ListQosPoliciesResponse* out) {
+  SeenOrder order(this);
+  if (auto status = begin("ListQosPolicies"); !status.ok()) return status;
+  out->set_next_page_token(page(
+      policies, "qosPolicies/", request->page_token(), size_of(request->page_size(), page_limit),
+      [&](const v1::QosPolicy& policy) { *out->add_qos_policies() = policy; }));
+  return Status::OK;
+}
+
+Status FakeController::UpdateQosPolicy(Context*, const v1::UpdateQosPolicyRequest* request,
+                                       v1::QosPolicy* out) {
+  SeenOrder order(this);
+  update_policy = *request;
+  if (auto status = begin("UpdateQosPolicy"); !status.ok()) return status;
+  return warned(get(policies, request->qos_policy().name(), out), out);
+}
+
+Status FakeController::DeleteQosPolicy(Context*, const v1::DeleteQosPolicyRequest* request,
+                                       v1::DeleteQosPolicyResponse* out) {
+  SeenOrder order(this);
+  delete_policy = *request;
+  if (auto status = begin("DeleteQosPolicy"); !status.ok()) return status;
+  out->set_revision(9);
+  return remove(policies, request->name(), request->validate_only());
+}
+
+Status FakeController::ShowQos(Context*, const v1::ShowQosRequest* request,
+                               v1::ShowQosResponse* out) {
+  SeenOrder order(this);
+  show_qos = *request;
+  if (auto status = begin("ShowQos"); !status.ok()) return status;
+  if (!request->vpc().empty() && vpcs.count(request->vpc()) == 0) return not_found(request->vpc());
+  if (!request->host().empty() && hosts.count(request->host()) == 0) {
+    return not_found(request->host());
+  }
+  if (qos.empty()) return Status::OK;
+  *out = qos.front();
+  if (qos.size() > 1) qos.erase(qos.begin());
   return Status::OK;
 }
 

@@ -12,6 +12,7 @@
 
 #include "qmasq/v1/endpoint.grpc.pb.h"
 #include "qmasq/v1/host.grpc.pb.h"
+#include "qmasq/v1/qos.grpc.pb.h"
 #include "qmasq/v1/vpc.grpc.pb.h"
 #include "tests/support/temp_dir.h"
 
@@ -21,7 +22,8 @@ namespace qmasq::cli::testing {
 
 class FakeController final : public v1::VpcService::Service,
                              public v1::EndpointService::Service,
-                             public v1::HostService::Service {
+                             public v1::HostService::Service,
+                             public v1::QosService::Service {
  public:
   FakeController();
   ~FakeController() override;
@@ -33,6 +35,13 @@ class FakeController final : public v1::VpcService::Service,
   std::map<std::string, v1::Vpc> vpcs;
   std::map<std::string, v1::Endpoint> endpoints;
   std::map<std::string, v1::Host> hosts;
+  std::map<std::string, v1::QosPolicy> policies;
+  // ShowQos answers these, one after the other; the last one again and again.
+  std::vector<v1::ShowQosResponse> qos;
+  // If set, every mutation of a VPC, endpoint, host or policy answers it.
+  std::vector<v1::Oversubscription> oversubscriptions;
+  // Called when a host is read, after the answer is made.
+  std::function<void()> after_get_host;
   int page_limit = 1000;
   // If set, the answer of every call.
   std::function<grpc::Status()> fail;
@@ -51,6 +60,10 @@ class FakeController final : public v1::VpcService::Service,
   v1::UpdateHostRequest update_host;
   v1::DeleteHostRequest delete_host;
   v1::WaitRolloutRequest wait_rollout;
+  v1::CreateQosPolicyRequest create_policy;
+  v1::UpdateQosPolicyRequest update_policy;
+  v1::DeleteQosPolicyRequest delete_policy;
+  v1::ShowQosRequest show_qos;
 
   using Context = grpc::ServerContext;
   grpc::Status CreateVpc(Context*, const v1::CreateVpcRequest*, v1::Vpc*) override;
@@ -72,8 +85,22 @@ class FakeController final : public v1::VpcService::Service,
   grpc::Status DeleteHost(Context*, const v1::DeleteHostRequest*, v1::DeleteHostResponse*) override;
   grpc::Status WaitRollout(Context*, const v1::WaitRolloutRequest*,
                            v1::WaitRolloutResponse*) override;
+  grpc::Status CreateQosPolicy(Context*, const v1::CreateQosPolicyRequest*,
+                               v1::QosPolicy*) override;
+  grpc::Status GetQosPolicy(Context*, const v1::GetQosPolicyRequest*, v1::QosPolicy*) override;
+  grpc::Status ListQosPolicies(Context*, const v1::ListQosPoliciesRequest*,
+                               v1::ListQosPoliciesResponse*) override;
+  grpc::Status UpdateQosPolicy(Context*, const v1::UpdateQosPolicyRequest*,
+                               v1::QosPolicy*) override;
+  grpc::Status DeleteQosPolicy(Context*, const v1::DeleteQosPolicyRequest*,
+                               v1::DeleteQosPolicyResponse*) override;
+  grpc::Status ShowQos(Context*, const v1::ShowQosRequest*, v1::ShowQosResponse*) override;
 
  private:
+  // A policy that a VPC or endpoint is to have must exist.
+  grpc::Status check_policy(const std::string& field, const std::string& name) const;
+  template <typename Object>
+  grpc::Status warned(grpc::Status status, Object* out) const;
   grpc::Status begin(const std::string& call);
   qmasq::testing::TempDir folder_;
   std::unique_ptr<grpc::Server> server_;

@@ -70,8 +70,8 @@ TEST_F(Resources, CreateVpcSendsWhatWasTypedAndShowsWhatWasMade) {
   EXPECT_EQ(sent.request_id(), "id-1");
   EXPECT_FALSE(sent.validate_only());
   EXPECT_EQ(ran.out,
-            "NAME  VNI   RANGES                             MTU   DESCRIPTION\n"
-            "blue  5000  10.0.0.0/24,10.1.0.0/24,fd00::/64  1400  Training\n");
+            "NAME  VNI   RANGES                             MTU   QOS  DESCRIPTION\n"
+            "blue  5000  10.0.0.0/24,10.1.0.0/24,fd00::/64  1400  -    Training\n");
   EXPECT_EQ(ran.err, "");
 }
 
@@ -183,9 +183,10 @@ TEST_F(Resources, EndpointsInEveryForm) {
               ElementsAre("10.0.0.1", "fd00::1"));
   EXPECT_EQ(
       made.out,
-      "NAME    HOST   ADDRESSES         MAC                GROUPS  STATE    PROGRAMS  QPS  "
+      "NAME    HOST   ADDRESSES         MAC                GROUPS  QOS  STATE    PROGRAMS  QPS  "
       "MESSAGE\n"
-      "blue/a  hostA  10.0.0.1,fd00::1  02:00:00:00:00:01  -       unknown  0         0    -\n");
+      "blue/a  hostA  10.0.0.1,fd00::1  02:00:00:00:00:01  -       -    unknown  0         0    "
+      "-\n");
   EXPECT_THAT(run({"endpoint", "get", "vpcs/blue/endpoints/a"}).out,
               HasSubstr("Addresses:    10.0.0.1\n              fd00::1\n"));
   run({"endpoint", "list"});

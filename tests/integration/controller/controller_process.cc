@@ -143,6 +143,7 @@ Client::Client(const ControllerProcess& process, bool tcp)
       vpcs(v1::VpcService::NewStub(channel)),
       endpoints(v1::EndpointService::NewStub(channel)),
       hosts(v1::HostService::NewStub(channel)),
+      qos(v1::QosService::NewStub(channel)),
       sync(v1::SyncService::NewStub(channel)) {}
 
 std::unique_ptr<grpc::ClientContext> Client::context(int seconds) {

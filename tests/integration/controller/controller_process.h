@@ -10,6 +10,7 @@
 
 #include "qmasq/v1/endpoint.grpc.pb.h"
 #include "qmasq/v1/host.grpc.pb.h"
+#include "qmasq/v1/qos.grpc.pb.h"
 #include "qmasq/v1/sync.grpc.pb.h"
 #include "qmasq/v1/vpc.grpc.pb.h"
 #include "tests/support/temp_dir.h"
@@ -76,6 +77,7 @@ struct Client {
   std::unique_ptr<v1::VpcService::Stub> vpcs;
   std::unique_ptr<v1::EndpointService::Stub> endpoints;
   std::unique_ptr<v1::HostService::Stub> hosts;
+  std::unique_ptr<v1::QosService::Stub> qos;
   std::unique_ptr<v1::SyncService::Stub> sync;
 };
 

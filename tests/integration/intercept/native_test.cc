@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <dirent.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <future>
@@ -26,6 +27,13 @@ class Native : public ::testing::Test {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "needs root: process_vm_readv, kcmp, open_tree";
+  }
+  // As the agent does: with the soft limit of 1024 its own descriptors run out before max_contexts.
+  static void SetUpTestSuite() {
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
   }
 };
 
@@ -124,6 +132,71 @@ TEST_F(Native, TheTenantOpensWhereItMay) {
   EXPECT_EQ(Tenant(host, "own-device").wait(), 0);
   EXPECT_TRUE(eventually([&] { return host.world.metric("qmasq_vbond_attachments") == 0; }));
   EXPECT_EQ(host.nic.queue_pairs(), 0U);
+}
+
+qos::Policy at_most(qos::Resource resource, std::uint64_t limit) {
+  qos::Policy out;
+  out.quotas.limits[static_cast<std::size_t>(resource)] = limit;
+  return out;
+}
+
+double completion_queues(const Host& host) {
+  return host.world.metric("qmasq_vbond_quota_used",
+                           {{"vpc", "blue"}, {"endpoint", "a"}, {"resource", "completion_queues"}});
+}
+
+TEST_F(Native, AQuotaIsExactOverThreadsAndFreeAfterKill) {
+  Host host;
+  host.world.set_policies(at_most(qos::Resource::kCompletionQueues, 20));
+  for (int round = 0; round < 3; ++round) {
+    Tenant tenant(host, "hoard");
+    EXPECT_EQ(tenant.read_line(), "20");
+    EXPECT_EQ(host.nic.completion_queues(), 20U);
+    EXPECT_EQ(completion_queues(host), 20);
+    tenant.kill(SIGKILL);
+    EXPECT_EQ(tenant.wait(), 100 + SIGKILL);
+    // The next one begins at once: what the dead one had is not in its way.
+  }
+  EXPECT_TRUE(eventually([&] { return host.nic.completion_queues() == 0; }));
+  EXPECT_TRUE(eventually([&] { return completion_queues(host) == 0; }));
+}
+
+TEST_F(Native, AVpcsQuotaIsSharedByItsPrograms) {
+  Host host;
+  host.world.set_policies({}, at_most(qos::Resource::kCompletionQueues, 12));
+  Tenant first(host, "hoard");
+  EXPECT_EQ(first.read_line(), "12");
+  Tenant second(host, "hoard");
+  EXPECT_EQ(second.read_line(), "0");
+  first.kill(SIGKILL);
+  EXPECT_EQ(first.wait(), 100 + SIGKILL);
+  Tenant third(host, "hoard");
+  EXPECT_EQ(third.read_line(), "12");
+}
+
+TEST_F(Native, AnEndpointThatIsDeletedHasNothing) {
+  Host host;
+  host.world.set_policies(at_most(qos::Resource::kCompletionQueues, 5));
+  Tenant tenant(host, "hoard");
+  EXPECT_EQ(tenant.read_line(), "5");
+  auto tenancy = host.world.admission.tenancy(AgentWorld::kEndpoint, "vpcs/blue/endpoints/a");
+  host.world.remove_endpoint();
+  host.interceptor.detach_endpoint(AgentWorld::kEndpoint);
+  EXPECT_EQ(host.nic.completion_queues(), 0U);
+  EXPECT_EQ(tenancy->used(), qos::Amounts{});
+}
+
+TEST_F(Native, WhoIsOverItsRateWaitsAndStoppingDoesNot) {
+  Host host;
+  qos::Policy slow;
+  slow.verb_rates.rates[static_cast<std::size_t>(qos::VerbKind::kVerbs)] = qos::VerbRate{10, 10};
+  host.world.set_policies(slow);
+  Tenant tenant(host, "impatient");
+  const int refused = std::atoi(tenant.read_line().c_str());
+  EXPECT_GT(refused, 3);
+  EXPECT_LT(refused, 150);  // 10 ms each
+  EXPECT_EQ(host.world.last_event(vbond::EventType::kOverRate).err, EAGAIN);
+  EXPECT_TRUE(host.interceptor.stop(std::chrono::seconds(5)));
 }
 
 TEST_F(Native, StoppingFreesTheTenants) {

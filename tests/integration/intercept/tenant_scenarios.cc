@@ -402,6 +402,83 @@ int signals() {
   return 0;
 }
 
+// Handle, or -1.
+int create_cq(int fd) {
+  CallBuilder builder(static_cast<std::uint16_t>(Object::kCq), 0, kRxe);
+  const std::uint32_t cqe = 16;
+  const std::uint32_t vector = 0;
+  (void)builder.add_idr_new(attr::kCreateCqHandle);
+  (void)builder.add_in(attr::kCreateCqCqe, std::as_bytes(std::span(&cqe, 1)));
+  const std::uint64_t user_handle = 1;
+  (void)builder.add_in(attr::kCreateCqUserHandle, std::as_bytes(std::span(&user_handle, 1)));
+  (void)builder.add_in(attr::kCreateCqCompVector, std::as_bytes(std::span(&vector, 1)));
+  (void)builder.add_out(attr::kCreateCqRespCqe, 4);
+  if (call(fd, builder) != 0) return -1;
+  return static_cast<int>(*builder.handle(attr::kCreateCqHandle));
+}
+
+int destroy_cq(int fd, int handle) {
+  CallBuilder builder(static_cast<std::uint16_t>(Object::kCq), 1, kRxe);
+  (void)builder.add_idr(attr::kDestroyHandle, static_cast<std::uint32_t>(handle));
+  (void)builder.add_out(attr::kDestroyCqResp, 8);
+  return call(fd, builder);
+}
+
+// Threads make queues until there may be no more, and between that destroy one in three; then all
+// are counted and printed, and the program waits for its end.
+int hoard() {
+  const int fd = open_device();
+  EXPECT(fd >= 0);
+  std::array<int, 4> made{};
+  std::array<int, 4> odd{};  // an errno that was not expected
+  std::array<std::thread, 4> threads;
+  for (std::size_t i = 0; i < threads.size(); ++i) {
+    threads[i] = std::thread([&, i] {
+      int refusals = 0;
+      for (int step = 0; step < 100'000 && refusals < 3; ++step) {
+        const int handle = create_cq(fd);
+        if (handle < 0) {
+          if (errno != EDQUOT) odd[i] = errno;
+          ++refusals;
+          continue;
+        }
+        ++made[i];
+        if (step % 3 == 2 && destroy_cq(fd, handle) == 0) --made[i];
+      }
+    });
+  }
+  for (auto& thread : threads)
+    thread.join();
+  for (int each : odd)
+    EXPECT(each == 0);
+  // What a thread gave back while the others had given up already.
+  int all = made[0] + made[1] + made[2] + made[3];
+  while (create_cq(fd) >= 0)
+    ++all;
+  EXPECT(errno == EDQUOT);
+  std::printf("%d\n", all);
+  std::fflush(stdout);
+  for (;;)
+    pause();
+}
+
+// Calls as fast as it is let, and says how many were refused in the first second.
+int impatient() {
+  const int fd = open_device();
+  EXPECT(fd >= 0);
+  int refused = 0;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (std::chrono::steady_clock::now() < end) {
+    if (query_gid(fd) == 0) continue;
+    EXPECT(errno == EAGAIN);
+    ++refused;
+  }
+  std::printf("%d\n", refused);
+  std::fflush(stdout);
+  while (true)
+    (void)query_gid(fd);
+}
+
 // Descriptor of the reserved range, but the tenant opened the device itself.
 int own_device() {
   int fd = open("/dev/full", O_RDWR);  // the stub's verbs device
@@ -440,6 +517,8 @@ int run_scenario(const std::string& name) {
       {"flood", flood},
       {"sane", sane},
       {"signals", signals},
+      {"hoard", hoard},
+      {"impatient", impatient},
       {"own-device", own_device},
       {"foreign-device", foreign_device},
   };

@@ -42,6 +42,19 @@ int main(int argc, char** argv) {
   crowd_command->add_option("--seconds", seconds, "How long to wait for it");
   crowd_command->callback(
       [&] { exit_code = probe::crowd(device, crowd_peer, crowd_count, seconds); });
+  probe::HoardOptions hoard;
+  auto* hoard_command = app.add_subcommand("hoard", "Make objects of one kind until one fails");
+  hoard_command->add_option("--kind", hoard.kind, "cq, mr, qp or srq")
+      ->check(CLI::IsMember({"cq", "mr", "qp", "srq"}));
+  hoard_command->add_option("--count", hoard.count, "At most so many");
+  hoard_command->add_option("--churn", hoard.churn, "Make and destroy so many before");
+  hoard_command->add_flag("--bad", hoard.bad, "Between two, register what is not mapped");
+  hoard_command->add_option("--bytes", hoard.bytes, "Size of a memory region");
+  hoard_command->add_option("--hold", hoard.hold_seconds, "Keep them so many seconds");
+  hoard_command->callback([&] {
+    hoard.device = device;
+    exit_code = probe::hoard(hoard);
+  });
   app.add_subcommand("hostile", "Send broken arguments and tell each errno")->callback([&] {
     exit_code = probe::hostile(device);
   });

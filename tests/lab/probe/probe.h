@@ -3,6 +3,7 @@
 
 #include <infiniband/verbs.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -42,5 +43,16 @@ int flood(const std::string& device, int seconds);
 int hostile(const std::string& device);
 // `count` RC queue pairs connected to a peer; says when each was put into the error state.
 int crowd(const std::string& device, const std::string& peer_gid, int count, int seconds);
+struct HoardOptions {
+  std::string device = "rxe0";
+  std::string kind = "mr";   // cq, mr, qp, srq
+  int count = 1;             // at most
+  int churn = 0;             // made and destroyed so often before
+  bool bad = false;          // between two, a registration of what is not mapped
+  std::size_t bytes = 4096;  // of each memory region
+  int hold_seconds = 0;      // keep them that long
+};
+// Objects of one kind until one fails: how many there were, and its errno.
+int hoard(const HoardOptions& options);
 
 }  // namespace qmasq::probe

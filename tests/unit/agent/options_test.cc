@@ -58,6 +58,12 @@ TEST(AgentOptions, TakeEverything) {
                         "rxe0=tenant",
                         "--open",
                         "rxe1=agent",
+                        "--qos-backend",
+                        "rxe0=tc",
+                        "--qos-backend",
+                        "rxe1=none",
+                        "--endpoint-port",
+                        "blue/a=3",
                         "--overlay",
                         "none",
                         "--socket-dir",
@@ -73,6 +79,10 @@ TEST(AgentOptions, TakeEverything) {
   EXPECT_EQ(options.underlay_address, *parse_ip("192.0.2.7"));
   EXPECT_THAT(options.nics, ElementsAre("rxe0", "rxe1"));
   EXPECT_THAT(options.tenant_opens, ElementsAre("rxe0"));
+  EXPECT_EQ(options.qos_backends, (std::map<std::string, QosBackend>{{"rxe0", QosBackend::kTc},
+                                                                     {"rxe1", QosBackend::kNone}}));
+  EXPECT_EQ(options.endpoint_ports,
+            (std::map<std::string, std::uint32_t>{{"vpcs/blue/endpoints/a", 3}}));
   EXPECT_FALSE(options.builtin_overlay);
   EXPECT_EQ(options.socket_directory, "/tmp/q");
   EXPECT_EQ(options.metrics_address, "127.0.0.1:9478");
@@ -104,6 +114,21 @@ TEST(AgentOptions, SayWhatIsWrong) {
        "one of"},
       {{"--host-name", "h", "--controller", "a:1", "--underlay-address", "192.0.2"}, "192.0.2"},
       {{"--host-name", "h", "--controller", "a:1", "--underlay-address", "0.0.0.0"}, "0.0.0.0"},
+      {{"--host-name", "h", "--controller", "a:1", "--underlay-device", "eth0", "--qos-backend",
+        "rxe0"},
+       "--qos-backend: 'rxe0'"},
+      {{"--host-name", "h", "--controller", "a:1", "--underlay-device", "eth0", "--qos-backend",
+        "=tc"},
+       "--qos-backend: '=tc'"},
+      {{"--host-name", "h", "--controller", "a:1", "--underlay-device", "eth0", "--endpoint-port",
+        "a=3"},
+       "--endpoint-port: 'a=3'"},
+      {{"--host-name", "h", "--controller", "a:1", "--underlay-device", "eth0", "--endpoint-port",
+        "blue/a=3x"},
+       "blue/a=3x"},
+      {{"--host-name", "h", "--controller", "a:1", "--underlay-device", "eth0", "--endpoint-port",
+        "blue/a=3", "--endpoint-port", "blue/b=3"},
+       "have port 3 both"},
       {{"--host-name", "-h", "--controller", "a:1", "--underlay-device", "eth0"}, "--host-name"},
   };
   for (const auto& one : cases) {

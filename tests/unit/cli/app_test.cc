@@ -67,7 +67,7 @@ TEST(CommandLine, EveryCommandHasHelpWithItsPathAndAnExample) {
         EXPECT_THAT(ran.out, Not(HasSubstr("Excludes"))) << name;
       };
   visit(app.get(), {});
-  EXPECT_GE(leaves, 19);
+  EXPECT_GE(leaves, 36);
 }
 
 TEST(CommandLine, NothingAtAllPrintsHelpAsAnError) {
@@ -107,6 +107,30 @@ TEST(CommandLine, MistakesAreNamedAndExitWithTwo) {
       {{"vpc", "delete", "blue", "--wait", "--validate-only"}, "--wait"},
       {{"conn", "list", "--vpc", "blue", "--endpoint", "blue/a"}, "--vpc"},
       {{"events", "--limit", "-1"}, "--limit"},
+      {{"qos", "policy"}, "a command is missing after 'qmasq qos policy'"},
+      {{"qos", "policy", "create", "gold", "--maximum", "20"}, "--maximum: '20' is not a rate"},
+      {{"qos", "policy", "create", "gold", "--maximum=-5Mbit"}, "--maximum: '-5Mbit'"},
+      {{"qos", "policy", "create", "gold", "--maximum", "-5Mbit"}, "--maximum"},
+      {{"qos", "policy", "create", "gold", "--maximum", "0"}, "--maximum: '0' is not a rate"},
+      {{"qos", "policy", "create", "gold", "--quota", "foo=1"}, "--quota: 'foo' is no resource"},
+      {{"qos", "policy", "create", "gold", "--rate", "qps=0"}, "--rate qps: '0'"},
+      {{"qos", "policy", "create", "gold", "--dscp", "best"}, "--dscp: 'best' is no DSCP"},
+      {{"qos", "policy", "create", "gold", "-f", "x.yaml", "--weight", "3"}, "--file"},
+      {{"qos", "policy", "create", "none"}, "cannot be called 'none'"},
+      {{"qos", "policy", "create", "a/b"}, "'a/b'"},
+      {{"qos", "policy", "update", "gold"}, "nothing to update"},
+      {{"vpc", "update", "blue", "--qos", "a/b"}, "--qos: 'a/b'"},
+      {{"endpoint", "update", "blue/a", "--qos", ""}, "--qos: the QoS policy id is missing"},
+      {{"host", "update", "hostA", "--nic-rate", "rxe0"}, "--nic-rate: 'rxe0' is not as expected"},
+      {{"host", "update", "hostA", "--nic-rate", "rxe0=20"}, "--nic-rate rxe0: '20'"},
+      {{"qos", "attach", "gold"}, "target is required"},
+      {{"qos", "attach", "none", "blue"}, "qmasq qos detach blue"},
+      {{"qos", "attach", "gold", "a/b/c"}, "'a/b/c' is the name of neither a VPC"},
+      {{"qos", "show", "--vpc", "a/b"}, "--vpc: 'a/b'"},
+      {{"qos", "show", "--local", "--host", "hostA"}, "--local"},
+      {{"top", "--interval", "0"}, "--interval: at least 100ms"},
+      {{"top", "--interval", "soon"}, "'soon' is not a duration"},
+      {{"top", "--count", "0"}, "--count: Value 0 not in range 1 to"},
       {{"run", "--", "true"}, "--endpoint is required"},
       {{"run", "--endpoint", "blue/a"}, "run: the program is missing"},
       {{"run", "--endpoint", "a/b/c", "--", "true"}, "'a/b/c'"},
@@ -141,8 +165,12 @@ TEST(CommandLine, TheControllerComesFromOptionThenEnvironmentThenDefault) {
 }
 
 TEST(CommandLine, NoAgentNamesTheSocketAndHowToStartIt) {
-  for (std::vector<std::string> args :
-       {std::vector<std::string>{"conn", "list"}, {"events"}, {"status"}, {"agent"}}) {
+  for (std::vector<std::string> args : {std::vector<std::string>{"conn", "list"},
+                                        {"events"},
+                                        {"status"},
+                                        {"agent"},
+                                        {"qos", "show", "--local"},
+                                        {"top", "--local"}}) {
     args.insert(args.end(), {"--agent-socket-dir", "/nonexistent"});
     Ran ran = run(args);
     EXPECT_EQ(ran.code, 3) << args[0];

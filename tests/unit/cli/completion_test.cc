@@ -27,13 +27,16 @@ class Completion : public ::testing::Test {
         shell_{console_, {}, {}, {}, false},
         app_(build_app(shell_)) {}
 
-  // Candidates that bash offers for the last of `words`, with a qmasq that knows three VPCs.
+  // Candidates that bash offers for the last of `words`, with a qmasq that knows two names of each
+  // kind.
   std::string bash(const std::string& words) {
     std::string script = folder_.file("qmasq.bash");
     std::ofstream(script) << completion_script(*app_, ShellKind::kBash);
     std::string driver = folder_.file("driver");
     std::ofstream(driver) << "source " << script
-                          << "\nqmasq() { [[ $1 == __complete ]] && echo \"$2-one $2-two\"; }\n"
+                          << "\nqmasq() { [[ $1 == __complete ]] || return; shift\n"
+                             "for i; do if [[ $i == [A-Z]* ]]; then echo $i-one $i-two;"
+                             " else echo $i; fi; done; }\n"
                              "COMP_WORDS=("
                           << words
                           << ")\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_qmasq\n"
@@ -86,10 +89,30 @@ TEST_F(Completion, BashOffersCommandsOptionsValuesAndNames) {
   EXPECT_EQ(bash("qmasq run --endpoint ''"), "ENDPOINT-one ENDPOINT-two");
   EXPECT_EQ(bash("qmasq endpoint create blue/a --host ''"), "HOST-one HOST-two");
   EXPECT_EQ(bash("qmasq vpc create --range ''"), "");
+  EXPECT_EQ(bash("qmasq trace --to ''"), "ENDPOINT-one ENDPOINT-two");
   EXPECT_EQ(bash("qmasq vpc delete --validate-only ''"), "VPC-one VPC-two");
   EXPECT_EQ(bash("qmasq vpc delete --wait ''"), "VPC-one VPC-two");
   EXPECT_EQ(bash("qmasq conn list --wa"), "");
   EXPECT_EQ(bash("qmasq run -e blue/a -- /bin/basenam"), "/bin/basename");
+}
+
+TEST_F(Completion, BashKnowsPoliciesAndWhichArgumentItIs) {
+  EXPECT_EQ(bash("qmasq qos ''"), "policy attach detach show");
+  EXPECT_EQ(bash("qmasq qos policy get ''"), "POLICY-one POLICY-two");
+  EXPECT_EQ(bash("qmasq qos attach ''"), "POLICY-one POLICY-two");
+  EXPECT_EQ(bash("qmasq qos attach gold V"), "VPC-one VPC-two");
+  EXPECT_EQ(bash("qmasq qos attach --force gold ''"), "VPC-one VPC-two ENDPOINT-one ENDPOINT-two");
+  EXPECT_EQ(bash("qmasq qos attach --etag e7 ''"), "POLICY-one POLICY-two");
+  EXPECT_EQ(bash("qmasq qos attach gold blue ''"), "");
+  EXPECT_EQ(bash("qmasq qos detach ''"), "VPC-one VPC-two ENDPOINT-one ENDPOINT-two");
+  EXPECT_EQ(bash("qmasq vpc update blue --qos ''"), "POLICY-one POLICY-two none");
+  EXPECT_EQ(bash("qmasq endpoint create blue/a --qos n"), "none");
+  EXPECT_EQ(bash("qmasq qos policy create gold --maximum ''"), "none");
+  EXPECT_EQ(bash("qmasq qos policy update gold --quota ''"), "");
+  EXPECT_EQ(bash("qmasq qos show --host ''"), "HOST-one HOST-two");
+  EXPECT_EQ(bash("qmasq top --in"), "--interval");
+  // A value that is spelt like a command is none.
+  EXPECT_EQ(bash("qmasq --controller qos vpc ''"), "create list get update delete");
 }
 
 }  // namespace

@@ -41,7 +41,10 @@ TEST(Document, JsonHasEveryFieldInTheOrderOfTheProto) {
             "  \"mtu\": 0,\n"
             "  \"description\": \"no\",\n"
             "  \"etag\": \"\",\n"
-            "  \"revision\": \"0\"\n"
+            "  \"revision\": \"0\",\n"
+            "  \"qosPolicy\": \"\",\n"
+            "  \"qosPolicyUid\": \"0\",\n"
+            "  \"oversubscriptions\": []\n"
             "}\n");
 }
 
@@ -55,7 +58,10 @@ TEST(Document, YamlQuotesWhatWouldReadAsSomethingElse) {
             "mtu: 0\n"
             "description: \"no\"\n"
             "etag: \"\"\n"
-            "revision: \"0\"\n");
+            "revision: \"0\"\n"
+            "qosPolicy: \"\"\n"
+            "qosPolicyUid: \"0\"\n"
+            "oversubscriptions: []\n");
 }
 
 TEST(Document, YamlOfEmptyListsAndEnums) {

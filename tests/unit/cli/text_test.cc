@@ -53,6 +53,7 @@ TEST(Names, ShortFormsForTables) {
   EXPECT_EQ(short_name("vpcs/blue"), "blue");
   EXPECT_EQ(short_name("vpcs/blue/endpoints/a"), "blue/a");
   EXPECT_EQ(short_name("hosts/hostA"), "hostA");
+  EXPECT_EQ(short_name("qosPolicies/gold"), "gold");
   EXPECT_EQ(short_name("something/else/entirely"), "something/else/entirely");
   EXPECT_EQ(short_name(""), "");
 }

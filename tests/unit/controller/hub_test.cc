@@ -124,7 +124,7 @@ class HubTest : public ::testing::Test {
   }
   static v1::Hello fresh() {
     v1::Hello hello;
-    hello.set_protocol_version(2);
+    hello.set_protocol_version(3);
     return hello;
   }
 
@@ -162,6 +162,25 @@ TEST_F(HubTest, AFreshAgentGetsWelcomeSnapshotAndInSync) {
   EXPECT_FALSE(take(stream));
   EXPECT_EQ(board_.host(HostUid{1})->applied.value, 4U);
   EXPECT_EQ(board_.host(HostUid{1})->state, LiveState::kOnline);
+}
+
+TEST_F(HubTest, MetricsFollowEveryCommit) {
+  two_hosts();
+  auto value = [this](const std::string& name, const std::string& kind) {
+    for (const auto& family : registry_.Collect()) {
+      if (family.name != name) continue;
+      for (const auto& metric : family.metric) {
+        if (kind.empty() || (!metric.label.empty() && metric.label[0].value == kind))
+          return metric.gauge.value;
+      }
+    }
+    return -1.0;
+  };
+  EXPECT_EQ(value("qmasq_controller_revision", ""), 4);
+  EXPECT_EQ(value("qmasq_controller_objects", "vpc"), 1);
+  hub_.commit(elsewhere());
+  EXPECT_EQ(value("qmasq_controller_revision", ""), 5);
+  EXPECT_EQ(value("qmasq_controller_objects", "vpc"), 2);
 }
 
 TEST_F(HubTest, NothingMissedIsWelcomeAndInSync) {

@@ -2,6 +2,9 @@
 // The pure core of the watches against the trivial computation of a scope.
 #include <gtest/gtest.h>
 
+#include <map>
+#include <set>
+
 #include "controller/watch/batch_stream.h"
 #include "controller/watch/scope_tracker.h"
 #include "tests/unit/controller/watch_model.h"
@@ -95,6 +98,39 @@ TEST(ScopeTracker, NothingMissedIsNotDirty) {
   for (const auto& [uid, count] : world.vpcs_of(host))
     vpcs.push_back(uid);
   EXPECT_FALSE(ScopeTracker(host, world, vpcs, {}).dirty());
+}
+
+// Whatever came and went, a policy concerns the hosts where an endpoint or its VPC has it.
+TEST(ScopeTracker, APolicyConcernsTheHostsWhereSomebodyHasIt) {
+  int concerned = 0;
+  for (unsigned seed = 200; seed <= 220; ++seed) {
+    RandomCloud cloud(seed);
+    World world;
+    world.load(cloud.all(), cloud.revision(), {});
+    for (int step = 0; step < 200; ++step) {
+      world.apply(cloud.change());
+      const Commit all = cloud.all();
+      std::map<std::uint64_t, std::uint64_t> policy_of;  // of VPCs
+      for (const auto& [before, vpc] : all.vpcs)
+        policy_of[vpc->uid.value] = vpc->qos_policy.uid.value;
+      for (const auto& [before, policy] : all.policies) {
+        const std::uint64_t uid = policy->policy.uid.value;
+        std::set<HostUid> expected;
+        for (const auto& [none, endpoint] : all.endpoints) {
+          if (endpoint->qos_policy.uid.value == uid || policy_of[endpoint->vpc.value] == uid) {
+            expected.insert(endpoint->host);
+          }
+        }
+        LogEntry entry;
+        entry.kind = Kind::kQosPolicy;
+        entry.uid = uid;
+        ASSERT_EQ(concerned_hosts(world, std::span(&entry, 1)), expected)
+            << "seed " << seed << " step " << step;
+        concerned += expected.empty() ? 0 : 1;
+      }
+    }
+  }
+  EXPECT_GT(concerned, 1000);
 }
 
 TEST(ScopeTracker, OtherVpcsDoNotConcernAHost) {

@@ -50,6 +50,15 @@ inline Result<EndpointPtr> add_endpoint(WriteView& view, const VpcPtr& vpc, cons
   return view.put(std::move(endpoint));
 }
 
+inline Result<QosPolicyPtr> add_policy(WriteView& view, const std::string& id,
+                                       qos::Bandwidth bandwidth = {}) {
+  QosPolicy policy;
+  policy.policy.uid = QosPolicyUid{uid_of(view)};
+  policy.policy.id = id;
+  policy.policy.bandwidth = bandwidth;
+  return view.put(std::move(policy));
+}
+
 // All that a store shows, as text: two stores with equal dumps hold the same.
 inline std::string dump(Store& store) {
   std::string out;
@@ -60,6 +69,7 @@ inline std::string dump(Store& store) {
     for (const auto& v : vpcs) {
       out += fmt::format("vpc {} {} {} {} v{} r{}", v->uid.value, v->id, v->vni.value, v->mtu,
                          v->version, v->revision.value);
+      if (v->qos_policy.uid.value != 0) out += " has " + v->qos_policy.id;
       for (const auto& range : v->ranges)
         out += " " + to_string(range);
       out += "\n";
@@ -68,6 +78,13 @@ inline std::string dump(Store& store) {
     for (const auto& h : hosts) {
       out += fmt::format("host {} {} v{} r{} {} nics\n", h->uid.value, h->id, h->version,
                          h->revision.value, h->nics.size());
+      for (const auto& rate : h->nic_rates)
+        out += fmt::format("  {} {}\n", rate.device, rate.rate_bps);
+    }
+    QMASQ_ASSIGN(auto policies, view.list_policies({"", 100'000}));
+    for (const auto& p : policies) {
+      out += fmt::format("policy {} {} v{} r{}\n", p->policy.uid.value, p->policy.id, p->version,
+                         p->revision.value);
     }
     EndpointQuery all;
     all.limit = 1'000'000;
@@ -75,6 +92,7 @@ inline std::string dump(Store& store) {
     for (const auto& e : endpoints) {
       out += fmt::format("endpoint {} {}/{} on {} {} v{} r{}", e->uid.value, e->vpc_id, e->id,
                          e->host_id, to_string(e->mac), e->version, e->revision.value);
+      if (e->qos_policy.uid.value != 0) out += " has " + e->qos_policy.id;
       for (const auto& address : e->addresses)
         out += " " + to_string(address);
       out += "\n";

@@ -27,6 +27,8 @@ Commit RandomCloud::all() const {
     commit.endpoints.push_back({nullptr, endpoint});
   for (const auto& [uid, group] : groups_)
     commit.groups.push_back({nullptr, group});
+  for (const auto& [uid, policy] : policies_)
+    commit.policies.push_back({nullptr, policy});
   return commit;
 }
 
@@ -40,10 +42,11 @@ Commit RandomCloud::change() {
 }
 
 void RandomCloud::step(Commit& commit) {
-  unsigned dice = random(12);
+  unsigned dice = random(14);
   if (vpcs_.empty() || dice == 0) return step_vpc(commit);
   if (dice == 1) return step_host(commit);
   if (dice < 4) return step_group(commit);
+  if (dice < 6) return step_policy(commit);
   step_endpoint(commit);
 }
 
@@ -79,6 +82,7 @@ void RandomCloud::step_vpc(Commit& commit) {
     return;
   }
   Vpc vpc = *before;
+  vpc.qos_policy = some_policy();
   vpc.revision = revision_;
   it->second = std::make_shared<const Vpc>(vpc);
   commit.vpcs.push_back({before, it->second});
@@ -94,6 +98,7 @@ void RandomCloud::step_endpoint(Commit& commit) {
     endpoint.vpc_id = vpc->second->id;
     endpoint.id = fmt::format("e{}", endpoint.uid.value);
     endpoint.host = host(random(100));
+    endpoint.qos_policy = some_policy();
     endpoint.revision = revision_;
     endpoints_[endpoint.uid] = std::make_shared<const Endpoint>(endpoint);
     commit.endpoints.push_back({nullptr, endpoints_[endpoint.uid]});
@@ -111,6 +116,7 @@ void RandomCloud::step_endpoint(Commit& commit) {
   }
   Endpoint endpoint = *before;
   if (random(2) == 0) endpoint.host = host(random(100));
+  if (random(2) == 0) endpoint.qos_policy = some_policy();
   endpoint.revision = revision_;
   it->second = std::make_shared<const Endpoint>(endpoint);
   commit.endpoints.push_back({before, it->second});
@@ -163,8 +169,50 @@ void RandomCloud::step_group(Commit& commit) {
   commit.groups.push_back({before, it->second});
 }
 
+PolicyReference RandomCloud::some_policy() {
+  const unsigned index = random(static_cast<unsigned>(policies_.size()) + 1);
+  if (index == policies_.size()) return {};
+  auto it = policies_.begin();
+  std::advance(it, index);
+  return {it->first, it->second->policy.id};
+}
+
+void RandomCloud::step_policy(Commit& commit) {
+  constexpr std::size_t kMost = 4;
+  if (!commit.policies.empty() || !commit.vpcs.empty() || !commit.endpoints.empty()) return;
+  if (policies_.size() < kMost && random(2) == 0) {
+    QosPolicy policy;
+    policy.policy.uid = QosPolicyUid{next_uid_++};
+    policy.policy.id = fmt::format("q{}", policy.policy.uid.value);
+    policy.revision = revision_;
+    policies_[policy.policy.uid] = std::make_shared<const QosPolicy>(policy);
+    commit.policies.push_back({nullptr, policies_[policy.policy.uid]});
+    return;
+  }
+  if (policies_.empty()) return;
+  auto it = policies_.begin();
+  std::advance(it, random(static_cast<unsigned>(policies_.size())));
+  auto before = it->second;
+  auto has = [&](const auto& entry) { return entry.second->qos_policy.uid == before->policy.uid; };
+  const bool used = std::any_of(vpcs_.begin(), vpcs_.end(), has) ||
+                    std::any_of(endpoints_.begin(), endpoints_.end(), has);
+  if (!used && random(2) == 0) {
+    policies_.erase(it);
+    commit.policies.push_back({before, nullptr});
+    return;
+  }
+  QosPolicy policy = *before;
+  policy.policy.bandwidth.maximum = BitsPerSecond{8000 + random(1000)};
+  policy.revision = revision_;
+  it->second = std::make_shared<const QosPolicy>(policy);
+  commit.policies.push_back({before, it->second});
+}
+
 Held scope_of(const World& world, HostUid host) {
   Held held;
+  // Whatever is on the host.
+  for (const auto& [uid, policy] : world.policies())
+    held.policies[uid.value] = policy->revision.value;
   for (const auto& [vpc, count] : world.vpcs_of(host)) {
     held.vpcs[vpc] = world.vpc(VpcUid{vpc})->revision.value;
     for (auto uid : world.endpoints_of(VpcUid{vpc})) {
@@ -191,6 +239,8 @@ void AgentModel::take(const v1::Batch& part) {
     }
     for (auto uid : p.removed_security_group_uids())
       next.groups.erase(uid);
+    for (auto uid : p.removed_qos_policy_uids())
+      next.policies.erase(uid);
     for (auto uid : p.removed_endpoint_uids())
       next.endpoints.erase(uid);
     for (auto uid : p.removed_host_uids())
@@ -199,6 +249,8 @@ void AgentModel::take(const v1::Batch& part) {
   for (const auto& p : parts_) {
     for (const auto& vpc : p.vpcs())
       next.vpcs[vpc.uid()] = vpc.revision();
+    for (const auto& policy : p.qos_policies())
+      next.policies[policy.uid()] = policy.revision();
     for (const auto& host : p.hosts())
       next.hosts[host.uid()] = host.revision();
     for (const auto& endpoint : p.endpoints()) {
@@ -217,7 +269,7 @@ void AgentModel::take(const v1::Batch& part) {
 
 v1::Hello AgentModel::hello(const std::string& store_id, const std::string& host) const {
   v1::Hello hello;
-  hello.set_protocol_version(2);
+  hello.set_protocol_version(3);
   hello.set_host(host);
   if (revision_.value == 0) return hello;
   hello.set_store_id(store_id);

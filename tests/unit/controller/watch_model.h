@@ -47,6 +47,9 @@ class RandomCloud {
   void step_endpoint(Commit& commit);
   void step_host(Commit& commit);
   void step_group(Commit& commit);
+  void step_policy(Commit& commit);
+  // One of the policies, or none.
+  PolicyReference some_policy();
 
   std::mt19937 random_;
   unsigned max_vpcs_, max_hosts_, max_endpoints_, max_groups_;
@@ -56,11 +59,12 @@ class RandomCloud {
   std::map<EndpointUid, EndpointPtr> endpoints_;
   std::map<HostUid, HostPtr> hosts_;
   std::map<SecurityGroupUid, SecurityGroupPtr> groups_;
+  std::map<QosPolicyUid, QosPolicyPtr> policies_;
 };
 
 // What a host holds: uid -> revision of the value. Comparable, printable by gtest.
 struct Held {
-  std::map<std::uint64_t, std::uint64_t> vpcs, endpoints, hosts, groups;
+  std::map<std::uint64_t, std::uint64_t> vpcs, endpoints, hosts, groups, policies;
   bool operator==(const Held&) const = default;
 };
 

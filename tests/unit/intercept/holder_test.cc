@@ -83,6 +83,19 @@ TEST(HolderLoop, TenThousandOpensLeaveNothing) {
   EXPECT_EQ(bench.kernel.open_verbs_files(), 0U);
 }
 
+TEST(HolderLoop, WhenOurDescriptorsRunOutThoseOfClosedDevicesAreGivenBackFirst) {
+  Bench bench{vbond::InterceptOptions{}};
+  const int closed = bench.open_device(bench.process);
+  ASSERT_GE(closed, 0);
+  bench.kernel.close_fd(bench.process, closed);
+  bench.kernel.fail_next_open(EMFILE);
+  EXPECT_GE(bench.open_device(bench.process), 0);
+  EXPECT_EQ(bench.kernel.open_verbs_files(), 1U);
+  // Nothing to give back: said as it is.
+  bench.kernel.fail_next_open(EMFILE);
+  EXPECT_EQ(bench.open_at(bench.process, "/dev/infiniband/uverbs0", O_RDWR).err, EMFILE);
+}
+
 TEST(HolderLoop, ARealExcessIsRefused) {
   vbond::InterceptOptions options;
   options.max_contexts = 2;

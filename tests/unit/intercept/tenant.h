@@ -14,6 +14,7 @@
 #include "vbond/intercept/attachment.h"
 #include "vbond/intercept/dispatcher.h"
 #include "vbond/intercept/holder_watch.h"
+#include "vbond/intercept/quota.h"
 #include "vbond/intercept/services.h"
 #include "vbond/uverbs/doorbell.h"
 
@@ -49,6 +50,11 @@ struct Bench {
         watch(services),
         dispatcher(services, watch,
                    [this](const vbond::Attachment&, int own) { return elsewhere(own); }) {
+    services.reclaim = [this](const vbond::Tenancy& tenancy, bool all_of_vpc) {
+      auto all = others;
+      all.push_back(attachment);
+      vbond::reclaim(all, watch, kernel, tenancy, all_of_vpc);
+    };
     process = kernel.add_process("tenant");
     attachment = std::make_shared<vbond::Attachment>(
         services, kernel.listen(process), AgentWorld::kEndpoint, "vpcs/blue/endpoints/a", process,

@@ -36,6 +36,12 @@ class FakeView final : public AgentView {
     one.set_endpoint(parent);
     return {one};
   }
+  v1::HostQos qos() override {
+    v1::HostQos out;
+    out.set_host("hosts/hostA");
+    out.add_nics()->set_device("rxe0");
+    return out;
+  }
   Status check_known(const std::string& parent) override {
     if (parent == "vpcs/unknown") return fail(Code::kNotFound, "nobody knows vpcs/unknown");
     return {};
@@ -94,6 +100,17 @@ TEST_F(AgentServerTest, AnswersOnASocketForRootAndGroup) {
   EXPECT_EQ(agent.host(), "hosts/hostA");
   server->reset();
   EXPECT_NE(::stat(socket_.c_str(), &info), 0) << "the socket file goes with the server";
+}
+
+TEST_F(AgentServerTest, TellsHowLimitsStand) {
+  auto server = AgentServer::start(socket_, view_, events_);
+  ASSERT_TRUE(server.has_value()) << server.error().message;
+  grpc::ClientContext context;
+  v1::HostQos qos;
+  ASSERT_TRUE(stub()->GetQos(&context, {}, &qos).ok());
+  EXPECT_EQ(qos.host(), "hosts/hostA");
+  ASSERT_EQ(qos.nics_size(), 1);
+  EXPECT_EQ(qos.nics(0).device(), "rxe0");
 }
 
 TEST_F(AgentServerTest, ListsConnectionsOfAParent) {

@@ -27,10 +27,10 @@ namespace qp_mask = uverbs::qp_mask;
 // A wire policy whose answers a test can tell from anything a tenant sends.
 class FixedPolicy final : public WirePolicy {
  public:
-  [[nodiscard]] WireMarks marks(const WireQuestion& question) const override {
+  [[nodiscard]] Verdict<WireMarks> marks(const WireQuestion& question) const override {
     std::lock_guard lock(mutex_);
     asked_ = question;
-    return {0x4711, 0x20, 3};
+    return WireMarks{0x4711, 0x20, 3};
   }
   [[nodiscard]] WireQuestion asked() const {
     std::lock_guard lock(mutex_);

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "tests/unit/rename/rename_fixture.h"
+#include "vbond/rename/port_block_policy.h"
 
 namespace qmasq::vbond::testing {
 namespace {
@@ -176,6 +177,28 @@ TEST_F(RenamerTest, NothingIsDecidedBeforeThereIsState) {
   EXPECT_TRUE(renamer.before_modify(blue_a_, init));
 }
 
+TEST_F(RenamerTest, WhoCannotBeToldOnTheWireDoesNotConnect) {
+  PortBlockPolicy wire;
+  Renamer renamer({sync_, endpoints_, peers_, nics_, tracker_, connections_, log_, clock_, wire},
+                  {});
+  uverbs::ModifyQp command = rtr(7, "10.0.0.2");
+  auto plan = renamer.before_modify(blue_a_, command);
+  ASSERT_FALSE(plan);
+  EXPECT_EQ(plan.error().err, EAGAIN);
+  EXPECT_EQ(last_event().err, EAGAIN);
+  EXPECT_NE(last_event().reason.find("UDP source ports"), std::string::npos);
+  const std::vector<PortBlockPolicy::Entry> blocks{
+      {EndpointUid{101}, PortBlockPolicy::Marking{{0xc010, 16}, 46U << 2U}}};
+  wire.update(blocks);
+  command = rtr(7, "10.0.0.2");
+  plan = renamer.before_modify(blue_a_, command);
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(udp_source_port(command.dest.flow_label) & 0xfff0U, 0xc010U);
+  EXPECT_EQ(command.dest.traffic_class, 46U << 2U);
+  EXPECT_EQ(command.dest.sl, 0);
+  renamer.after_modify(blue_a_, *plan, EINVAL);
+}
+
 TEST_F(RenamerTest, RefusesWhatHasGone) {
   Change change;
   change.endpoints = {endpoint(101, 1, "blue/a", 10, {"fd00::1"})};
@@ -329,10 +352,10 @@ TEST(SpreadPolicy, LabelsAreStableNeverZeroAndSpread) {
   std::set<std::uint16_t> ports;
   for (std::uint32_t qpn = 1; qpn <= 2000; ++qpn) {
     WireQuestion question{EndpointUid{1}, EndpointUid{2}, Qpn{qpn}, Qpn{77}};
-    WireMarks marks = policy.marks(question);
+    WireMarks marks = *policy.marks(question);
     EXPECT_NE(marks.flow_label, 0U);
     EXPECT_LT(marks.flow_label, 1U << 20U);
-    EXPECT_EQ(marks.flow_label, policy.marks(question).flow_label);
+    EXPECT_EQ(marks.flow_label, policy.marks(question)->flow_label);
     EXPECT_EQ(marks.traffic_class, 0);
     ports.insert(udp_source_port(marks.flow_label));
   }

@@ -70,6 +70,33 @@ v1::Batch good() {
   all->set_direction(v1::SecurityGroupRule::INGRESS);
   all->set_action(v1::SecurityGroupRule::ALLOW);
   all->set_any(true);
+  auto* gold = batch.add_qos_policies();
+  gold->set_uid(70);
+  gold->set_name("qosPolicies/gold");
+  gold->set_guaranteed_bps(8000);
+  gold->set_maximum_bps(10'000'000'000'000);
+  gold->set_burst_bytes(4096);
+  gold->set_weight(100);
+  gold->set_dscp(63);
+  gold->mutable_quotas()->set_queue_pairs(1);
+  gold->mutable_quotas()->set_completion_queues(2);
+  gold->mutable_quotas()->set_memory_regions(3);
+  gold->mutable_quotas()->set_shared_receive_queues(0x7fffffff);
+  gold->mutable_quotas()->set_pinned_bytes(std::uint64_t{1} << 60U);
+  gold->mutable_verb_rates()->mutable_contexts()->set_per_second(1);
+  gold->mutable_verb_rates()->mutable_queue_pairs()->set_per_second(1'000'000);
+  gold->mutable_verb_rates()->mutable_queue_pairs()->set_burst(1'000'000);
+  gold->mutable_verb_rates()->mutable_connects()->set_per_second(20);
+  gold->mutable_verb_rates()->mutable_connects()->set_burst(5);
+  gold->mutable_verb_rates()->mutable_verbs()->set_per_second(30);
+  auto* plain = batch.add_qos_policies();
+  plain->set_uid(71);
+  plain->set_name("qosPolicies/plain");
+  batch.mutable_vpcs(0)->set_qos_policy("qosPolicies/gold");
+  batch.mutable_vpcs(0)->set_qos_policy_uid(70);
+  batch.mutable_endpoints(0)->set_qos_policy("qosPolicies/plain");
+  batch.mutable_endpoints(0)->set_qos_policy_uid(71);
+  nic->set_rate_bps(30'000'000);
   return batch;
 }
 
@@ -157,11 +184,104 @@ TEST(BatchCollector, GroupsThatAreHeldMayBeCarriedAndNamed) {
   EXPECT_TRUE(held.groups.empty()) << "they go with their VPC";
 }
 
+TEST(BatchCollector, TakesPoliciesToTheLastField) {
+  v1::Batch batch = good();
+  batch.add_removed_qos_policy_uids(72);
+  auto change = collect(batch);
+  ASSERT_TRUE(change.has_value()) << change.error().message;
+  EXPECT_EQ(change->vpcs[0].qos_policy, QosPolicyUid{70});
+  EXPECT_EQ(change->endpoints[0].qos_policy, QosPolicyUid{71});
+  EXPECT_EQ(change->removed_policies, std::vector{QosPolicyUid{72}});
+  ASSERT_EQ(change->policies.size(), 2U);
+  qos::Policy gold;
+  gold.uid = QosPolicyUid{70};
+  gold.id = "gold";
+  gold.bandwidth.guaranteed = BitsPerSecond{8000};
+  gold.bandwidth.maximum = BitsPerSecond{10'000'000'000'000};
+  gold.bandwidth.burst = 4096;
+  gold.bandwidth.weight = 100;
+  gold.dscp = 63;
+  gold.quotas.limits = {1, 2, 3, 0x7fffffff, std::uint64_t{1} << 60U};
+  gold.verb_rates.rates = {qos::VerbRate{1, 1}, qos::VerbRate{1'000'000, 1'000'000},
+                           qos::VerbRate{20, 5}, qos::VerbRate{30, 30}};
+  EXPECT_EQ(change->policies[0], gold);
+  qos::Policy plain;
+  plain.uid = QosPolicyUid{71};
+  plain.id = "plain";
+  EXPECT_EQ(change->policies[1], plain) << "what is not set is no limit";
+}
+
+TEST(BatchCollector, PoliciesThatAreHeldMayBeReferredTo) {
+  v1::Batch delta;
+  delta.set_revision(11);
+  *delta.add_endpoints() = good().endpoints(0);
+  *delta.add_vpcs() = good().vpcs(0);
+  *delta.add_security_groups() = good().security_groups(0);
+  auto change = collect(delta, held_good());
+  ASSERT_TRUE(change.has_value()) << change.error().message;
+  EXPECT_EQ(change->endpoints[0].qos_policy, QosPolicyUid{71});
+  v1::Batch removes = delta;
+  removes.add_removed_qos_policy_uids(71);
+  change = collect(removes, held_good());
+  ASSERT_FALSE(change.has_value());
+  EXPECT_THAT(change.error().message,
+              HasSubstr("endpoint vpcs/blue/endpoints/a: has QoS policy uid 71"));
+  v1::Batch again;
+  again.set_revision(11);
+  *again.add_qos_policies() = good().qos_policies(0);
+  again.mutable_qos_policies(0)->set_uid(80);
+  change = collect(again, held_good());
+  ASSERT_FALSE(change.has_value()) << "a second one of that name";
+  EXPECT_THAT(change.error().message, HasSubstr("qosPolicies/gold: has uid 70 and uid 80"));
+  again.add_removed_qos_policy_uids(70);
+  EXPECT_TRUE(collect(again, held_good()).has_value()) << "deleted, and made again";
+}
+
+TEST(BatchCollector, AnAgentThatHoldsPoliciesAloneHoldsSomething) {
+  v1::Batch batch;
+  batch.set_revision(1);
+  batch.set_snapshot(true);
+  *batch.mutable_qos_policies() = good().qos_policies();
+  HeldState held;
+  held.apply(*collect(batch));
+  EXPECT_FALSE(held.empty());
+  Change nothing;
+  nothing.snapshot = true;
+  held.apply(nothing);
+  EXPECT_TRUE(held.empty());
+}
+
+TEST(BatchCollector, TheAdministratorsRateGoesBeforeTheDrivers) {
+  v1::Batch batch = good();
+  auto change = collect(batch);
+  ASSERT_TRUE(change.has_value()) << change.error().message;
+  EXPECT_EQ(change->hosts[0].nics[0].rate, BitsPerSecond{30'000'000});
+  EXPECT_FALSE(change->hosts[0].nics[0].rate_by_admin);
+  auto* rate = batch.mutable_hosts(0)->add_nic_rates();
+  rate->set_device("rxe0");
+  rate->set_rate_bps(1000);
+  auto* later = batch.mutable_hosts(0)->add_nic_rates();
+  later->set_device("mlx5_0");
+  later->set_rate_bps(10'000'000'000'000);
+  batch.mutable_hosts(0)->mutable_nics(0)->set_rate_bps(~std::uint64_t{0});
+  change = collect(batch);
+  ASSERT_TRUE(change.has_value()) << change.error().message;
+  ASSERT_EQ(change->hosts[0].nics.size(), 2U);
+  EXPECT_EQ(change->hosts[0].nics[0].rate, BitsPerSecond{1000});
+  EXPECT_TRUE(change->hosts[0].nics[0].rate_by_admin);
+  EXPECT_EQ(change->hosts[0].nics[1].device, "mlx5_0");
+  EXPECT_TRUE(change->hosts[0].nics[1].primary_gid.is_zero());
+  EXPECT_EQ(change->hosts[0].nics[1].rate, BitsPerSecond{10'000'000'000'000});
+  batch.mutable_hosts(0)->clear_nic_rates();
+  EXPECT_EQ(collect(batch)->hosts[0].nics[0].rate, BitsPerSecond{10'000'000'000'000})
+      << "whatever a driver says, sums of rates must fit";
+}
+
 TEST(BatchCollector, RulesCountAsObjects) {
   BatchCollector::Limits limits;
-  limits.objects = 7;
+  limits.objects = 9;
   EXPECT_TRUE(collect(good(), {}, limits).has_value());
-  limits.objects = 6;
+  limits.objects = 8;
   auto change = collect(good(), {}, limits);
   ASSERT_FALSE(change.has_value());
   EXPECT_EQ(change.error().code, Code::kResourceExhausted);
@@ -189,6 +309,7 @@ TEST(BatchCollector, JoinsPartsInAnyOrderOfObjects) {
   *second.mutable_hosts() = whole.hosts();
   *second.mutable_vpcs() = whole.vpcs();
   *second.mutable_security_groups() = whole.security_groups();
+  *second.mutable_qos_policies() = whole.qos_policies();
   BatchCollector collector({});
   EXPECT_TRUE(collector.empty());
   collector.add(first);
@@ -232,6 +353,25 @@ TEST_P(BadBatch, IsRefusedWholeWithTheObjectAtFault) {
 
 v1::SecurityGroupRule& first_rule(v1::Batch& batch) {
   return *batch.mutable_security_groups(0)->mutable_rules(0);
+}
+
+v1::QosPolicy& policy(v1::Batch& batch) {
+  return *batch.mutable_qos_policies(0);
+}
+v1::QosQuotas& quotas(v1::Batch& batch) {
+  return *policy(batch).mutable_quotas();
+}
+v1::QosVerbRates& rates(v1::Batch& batch) {
+  return *policy(batch).mutable_verb_rates();
+}
+void add_unknown(google::protobuf::Message& message) {
+  message.GetReflection()->MutableUnknownFields(&message)->AddVarint(999, 1);
+}
+v1::NicRate& add_rate(v1::Batch& batch, const char* device, std::uint64_t rate) {
+  auto* out = batch.mutable_hosts(0)->add_nic_rates();
+  out->set_device(device);
+  out->set_rate_bps(rate);
+  return *out;
 }
 
 const std::string kLong(1 << 20, 'x');
@@ -397,6 +537,96 @@ INSTANTIATE_TEST_SUITE_P(
                 b.mutable_endpoints(0)->add_security_group_uids(60 + i);
             },
             "more than 16"},
+        Bad{"policy without uid", [](auto& b) { policy(b).clear_uid(); },
+            "QoS policy qosPolicies/gold: has no uid"},
+        Bad{"policy name", [](auto& b) { policy(b).set_name("gold"); }, "QoS policy gold"},
+        Bad{"policy twice", [](auto& b) { *b.add_qos_policies() = policy(b); },
+            "QoS policy uid 70: is there twice"},
+        Bad{"policy of the same name",
+            [](auto& b) {
+              *b.add_qos_policies() = policy(b);
+              b.mutable_qos_policies(2)->set_uid(79);
+            },
+            "QoS policy qosPolicies/gold: has uid 70 and uid 79"},
+        Bad{"policy given and removed", [](auto& b) { b.add_removed_qos_policy_uids(70); },
+            "QoS policy uid 70: is both given and removed"},
+        Bad{"guaranteed 0", [](auto& b) { policy(b).set_guaranteed_bps(0); }, "guaranteed_bps 0"},
+        Bad{"guaranteed too small", [](auto& b) { policy(b).set_guaranteed_bps(7999); },
+            "guaranteed_bps 7999 is not one of 8000 to 10000000000000"},
+        Bad{"maximum too small", [](auto& b) { policy(b).set_maximum_bps(7999); },
+            "maximum_bps 7999"},
+        Bad{"maximum too large",
+            [](auto& b) { policy(b).set_maximum_bps(10'000'000'000'001); }, "maximum_bps 1"},
+        Bad{"maximum below guarantee",
+            [](auto& b) {
+              policy(b).set_guaranteed_bps(9001);
+              policy(b).set_maximum_bps(9000);
+            },
+            "guaranteed_bps 9001 is above maximum_bps 9000"},
+        Bad{"burst too small", [](auto& b) { policy(b).set_burst_bytes(4095); },
+            "burst_bytes 4095"},
+        Bad{"burst too large", [](auto& b) { policy(b).set_burst_bytes((1U << 30U) + 1); },
+            "burst_bytes 1073741825"},
+        Bad{"weight 0", [](auto& b) { policy(b).set_weight(0); }, "weight 0"},
+        Bad{"weight 101", [](auto& b) { policy(b).set_weight(101); }, "weight 101"},
+        Bad{"dscp 64", [](auto& b) { policy(b).set_dscp(64); }, "dscp 64"},
+        Bad{"QPs 0", [](auto& b) { quotas(b).set_queue_pairs(0); }, "quotas.queue_pairs 0"},
+        Bad{"CQs", [](auto& b) { quotas(b).set_completion_queues(0x80000000U); },
+            "quotas.completion_queues 2147483648"},
+        Bad{"MRs 0", [](auto& b) { quotas(b).set_memory_regions(0); }, "quotas.memory_regions 0"},
+        Bad{"SRQs 0", [](auto& b) { quotas(b).set_shared_receive_queues(0); },
+            "quotas.shared_receive_queues 0"},
+        Bad{"pinned too small", [](auto& b) { quotas(b).set_pinned_bytes(4095); },
+            "quotas.pinned_bytes 4095"},
+        Bad{"pinned too large",
+            [](auto& b) { quotas(b).set_pinned_bytes((std::uint64_t{1} << 60U) + 1); },
+            "quotas.pinned_bytes 1152921504606846977"},
+        Bad{"rate 0", [](auto& b) { rates(b).mutable_contexts()->set_per_second(0); },
+            "verb_rates.contexts.per_second 0"},
+        Bad{"rate too large",
+            [](auto& b) { rates(b).mutable_connects()->set_per_second(1'000'001); },
+            "verb_rates.connects.per_second 1000001"},
+        Bad{"burst of a rate",
+            [](auto& b) { rates(b).mutable_verbs()->set_burst(1'000'001); },
+            "verb_rates.verbs.burst 1000001"},
+        Bad{"field of a policy", [](auto& b) { add_unknown(policy(b)); }, "does not know"},
+        Bad{"field of quotas", [](auto& b) { add_unknown(quotas(b)); }, "quotas has a field"},
+        Bad{"field of rates", [](auto& b) { add_unknown(rates(b)); }, "verb_rates has a field"},
+        Bad{"field of a rate",
+            [](auto& b) { add_unknown(*rates(b).mutable_queue_pairs()); },
+            "verb_rates.queue_pairs has a field"},
+        Bad{"VPC with an unknown policy",
+            [](auto& b) { b.mutable_vpcs(0)->set_qos_policy_uid(99); },
+            "vpc vpcs/blue: has QoS policy uid 99, which is not known here"},
+        Bad{"VPC lost its policy's uid",
+            [](auto& b) { b.mutable_vpcs(0)->clear_qos_policy_uid(); },
+            "vpc vpcs/blue: names qosPolicies/gold and gives no uid"},
+        Bad{"VPC's policy name", [](auto& b) { b.mutable_vpcs(0)->set_qos_policy("gold"); },
+            "vpc vpcs/blue"},
+        Bad{"endpoint with an unknown policy",
+            [](auto& b) { b.mutable_endpoints(0)->set_qos_policy_uid(99); },
+            "endpoint vpcs/blue/endpoints/a: has QoS policy uid 99"},
+        Bad{"endpoint lost its policy's uid",
+            [](auto& b) { b.mutable_endpoints(0)->clear_qos_policy_uid(); },
+            "endpoint vpcs/blue/endpoints/a: names qosPolicies/plain"},
+        Bad{"NIC rate too small", [](auto& b) { add_rate(b, "rxe0", 999); },
+            "host hosts/hostA: nic_rates: rate_bps 999 of rxe0"},
+        Bad{"NIC rate too large",
+            [](auto& b) { add_rate(b, "rxe0", 10'000'000'000'001); }, "rate_bps 10000000000001"},
+        Bad{"NIC rate twice",
+            [](auto& b) {
+              add_rate(b, "rxe0", 1000);
+              add_rate(b, "rxe0", 1000);
+            },
+            "rxe0 twice in nic_rates"},
+        Bad{"NIC rate of nothing", [](auto& b) { add_rate(b, "", 1000); },
+            "without a device name"},
+        Bad{"too many NIC rates",
+            [](auto& b) {
+              for (int i = 0; i < 129; ++i)
+                add_rate(b, ("rxe" + std::to_string(i)).c_str(), 1000);
+            },
+            "more than 128 nic_rates"},
         Bad{"a megabyte of name", [](auto& b) { b.mutable_vpcs(0)->set_name(kLong); }, "vpc xxx"},
         Bad{"a megabyte of address",
             [](auto& b) { b.mutable_endpoints(0)->set_addresses(0, kLong); }, "xxx"}),

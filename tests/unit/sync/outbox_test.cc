@@ -109,5 +109,24 @@ TEST(Outbox, SaysAllOfANic) {
             "\"0000:0000:0000:0000:0000:ffff:c000:0201\"");
 }
 
+TEST(Outbox, SaysWhatBecameOfLimits) {
+  EndpointReport report;
+  EXPECT_FALSE(to_proto(report).qos().configured());
+  report.limits.configured = true;
+  EXPECT_TRUE(to_proto(report).qos().configured());
+  EXPECT_TRUE(to_proto(report).qos().enforced());
+  report.limits.unenforced = {"maximum of vpcs/blue on rxe0: no backend"};
+  EXPECT_FALSE(to_proto(report).qos().enforced());
+  EXPECT_EQ(to_proto(report).qos().unenforced(0), report.limits.unenforced[0]);
+
+  Outbox box;
+  box.welcomed();
+  EndpointReport before;
+  box.report_endpoint(EndpointUid{1}, before);
+  EXPECT_TRUE(box.take().has_value());
+  box.report_endpoint(EndpointUid{1}, report);
+  EXPECT_TRUE(box.take().has_value()) << "a change of that alone is sent";
+}
+
 }  // namespace
 }  // namespace qmasq::vbond

@@ -105,7 +105,7 @@ class SessionTest : public ::testing::Test {
 
 TEST_F(SessionTest, FirstHelloHoldsNothing) {
   auto hello = session_.open();
-  EXPECT_EQ(hello.protocol_version(), 2U);
+  EXPECT_EQ(hello.protocol_version(), 3U);
   EXPECT_EQ(hello.host(), "hosts/host100");
   EXPECT_EQ(hello.agent_version(), "0.1.0");
   EXPECT_EQ(hello.kernel_release(), "6.1.0");

@@ -194,5 +194,57 @@ TEST(CreateAhTest, GoldenBytesBothWays) {
   EXPECT_EQ(decode_create_ah(std::span(bytes).first(55)).error(), ENOSPC);
 }
 
+// struct ib_uverbs_destroy_cq and ib_uverbs_destroy_srq: response, handle at 8.
+constexpr std::uint8_t kDestroyQueue[] = {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+                                          0x2a, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
+
+TEST(DestroyedHandleTest, AllForms) {
+  const auto queue = bytes_of(kDestroyQueue);
+  const Wire cq = Wire::command(20).attr(0, 16, 0x1000).attr(1, 8, 0x2000);
+  EXPECT_EQ(decoded(cq, 0, queue, decode_destroyed_handle), 42U);
+  const Wire srq = Wire::command(35).attr(0, 16, 0x1000).attr(1, 4, 0x2000);
+  EXPECT_EQ(decoded(srq, 0, queue, decode_destroyed_handle), 42U);
+  const Wire mr = Wire::command(13).attr(0, 4, 7);  // inline
+  EXPECT_EQ(decoded(mr, 0, {}, decode_destroyed_handle), 7U);
+  EXPECT_EQ(decoded(Wire(3, 1).attr(0, 0, 5).attr(1, 8, 0x1000), 0, {}, decode_destroyed_handle),
+            5U);
+  EXPECT_EQ(decoded(Wire(7, 1).attr(0, 0, 6), 0, {}, decode_destroyed_handle), 6U);
+  EXPECT_EQ(decoded(Wire(7, 1).attr(0, 0, 1ULL << 32U), 0, {}, decode_destroyed_handle).error(),
+            ENOENT);
+}
+
+TEST(MadeHandleTest, OnlyWhenTheKernelGaveOne) {
+  auto wire = Wire::command(18).attr(0, 32, 0x1000).attr(1, 8, 0x2000);
+  auto call = decode_call(wire.bytes());
+  const Verb& verb = *find_verb(*call);
+  auto built = CallBuilder::from_call(*call, verb);
+  ASSERT_TRUE(built);
+  EXPECT_EQ(decode_made_handle(*built, verb).error(), EINVAL);
+  const std::uint32_t handle = 9;
+  ASSERT_TRUE(built->answer(attr::kCoreOut, std::as_bytes(std::span(&handle, 1)), true));
+  EXPECT_EQ(decode_made_handle(*built, verb), 9U);
+}
+
+TEST(CompChannelTest, IsPutIntoTheWriteFormsInPlace) {
+  for (const bool extended : {false, true}) {
+    auto wire =
+        Wire::command(18 | (extended ? kWriteExtended : 0)).attr(0, 32, 0x1000).attr(1, 16, 0x2000);
+    auto call = decode_call(wire.bytes());
+    const Verb& verb = *find_verb(*call);
+    auto built = CallBuilder::from_call(*call, verb);
+    ASSERT_TRUE(built);
+    const std::vector<std::byte> before(built->in(attr::kCoreIn).begin(),
+                                        built->in(attr::kCoreIn).end());
+    ASSERT_TRUE(set_comp_channel(*built, verb, 77));
+    EXPECT_EQ(decode_create_cq(*built, verb)->comp_channel, 77);
+    // Nothing beside it.
+    const auto after = built->in(attr::kCoreIn);
+    const auto changed = std::mismatch(before.begin(), before.end(), after.begin());
+    EXPECT_EQ(changed.second - after.begin(), extended ? 16 : 24);
+    EXPECT_TRUE(std::equal(before.begin() + (extended ? 20 : 28), before.end(),
+                           after.begin() + (extended ? 20 : 28)));
+  }
+}
+
 }  // namespace
 }  // namespace qmasq::vbond::uverbs

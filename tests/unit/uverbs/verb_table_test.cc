@@ -10,6 +10,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 #include "tests/unit/uverbs/wire.h"
 #include "vbond/uverbs/verb.h"
@@ -70,6 +71,19 @@ TEST(VerbTableTest, RowsAreConsistent) {
       }
     }
   }
+}
+
+TEST(VerbTableTest, WhatFreesMakesNothing) {
+  std::set<std::string_view> freeing;
+  for (const Verb& verb : all_verbs()) {
+    if (!verb.frees) continue;
+    freeing.insert(verb.name);
+    for (const AttrSpec& spec : verb.attrs)
+      EXPECT_NE(spec.kind, Kind::kIdrNew) << verb.name;
+  }
+  EXPECT_EQ(freeing, (std::set<std::string_view>{"CLOSE_XRCD", "DEALLOC_MW", "DEALLOC_PD",
+                                                 "DEREG_MR", "DESTROY_AH", "DESTROY_CQ",
+                                                 "DESTROY_QP", "DESTROY_SRQ", "MLX5_FREE_UAR"}));
 }
 
 TEST(VerbTableTest, EveryWriteCommandOfTheAbiHasARow) {
