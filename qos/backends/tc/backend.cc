@@ -444,7 +444,7 @@ void TcBackend::put_level(int level, std::span<const Step> steps, std::span<Stat
     if (level_of(steps[i].node.id) != level) continue;
     auto item = prepare(steps[i], i, operations);
     if (item) {
-      items.push_back(std::move(*item));
+      items.push_back(*item);
     } else {
       results[i] = tl::unexpected(std::move(item).error());
     }

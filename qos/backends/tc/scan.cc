@@ -79,7 +79,7 @@ class Scanner {
     held.node.id = id;
     held.node.parent = parent;
     held.node.ports = ports;
-    found_.nodes.emplace(id, std::move(held));
+    found_.nodes.emplace(id, held);
     held_.insert(spec.id);
   }
 

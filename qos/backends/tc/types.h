@@ -56,15 +56,18 @@ struct Class {
   bool operator==(const Class&) const = default;
 };
 
+// Ports of UDP that a filter takes.
+struct FilterMatch {
+  std::uint16_t destination_port = 0;
+  std::uint16_t source_port = 0;
+  std::uint16_t source_mask = 0;  // 0: any
+  bool operator==(const FilterMatch&) const = default;
+};
+
 // A filter at the root: UDP to a port, from ports that are `source_port` under a mask, goes to a
 // class. What is in the kernel and is none of that form has `match` empty.
 struct Filter {
-  struct Match {
-    std::uint16_t destination_port = 0;
-    std::uint16_t source_port = 0;
-    std::uint16_t source_mask = 0;  // 0: any
-    bool operator==(const Match&) const = default;
-  };
+  using Match = FilterMatch;
   std::uint16_t priority = 0;   // lower ones are asked first; one protocol for each
   std::uint16_t protocol = 0;   // ETH_P_IP or ETH_P_IPV6
   std::uint32_t handle = 0;     // never 0
