@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "common/version.h"
+#include "vbond/access/local_access.h"
 #include "vbond/admission/admission_control.h"
 #include "vbond/admission/report.h"
 #include "vbond/agent/attach_planner.h"
@@ -75,6 +77,16 @@ SyncClient::Options sync_options(const AgentOptions& options, const AgentSeams& 
   out.controller = options.controller;
   out.identity = {options.host, std::string(version()), seams.kernel_release};
   out.backoff = seams.backoff;
+  return out;
+}
+
+// What lies where a program as root could reach it: sockets of the agent, the keeper and the
+// controller, keys, journals, the store.
+std::vector<std::string> hidden_from_programs(const AgentOptions& options) {
+  std::vector<std::string> out = {options.socket_directory, "/run/qmasq", "/var/lib/qmasq",
+                                  "/var/lib/qmasq-vbond"};
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 
@@ -150,6 +162,7 @@ struct Agent::Impl {
   SyncClient sync;
   EndpointReporter reporter;
   NicWatcher watcher;
+  LocalAccess access;
   AttachPlanner planner;
   Standing standing;
   std::unique_ptr<AgentServer> server;
@@ -227,7 +240,8 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       reporter(binder, interceptor, connections, qos, sync),
       watcher(*seams.nics, *seams.underlay, events, nic_metrics, clock, watcher_options(options),
               [this](const HostNics& now) { on_nics(now); }),
-      planner({endpoints, nic_table, files, [this](EndpointUid uid) { return binder.bind(uid); },
+      access(endpoints, sync_state),
+      planner({endpoints, access, nic_table, files, [this](EndpointUid uid) { return binder.bind(uid); },
                [this](int netns, const std::string& interface) {
                  return interface_index(*seams.namespaces, netns, interface);
                },
@@ -237,7 +251,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                },
                seams.node_of},
               {interceptor.options().reserved_first, interceptor.options().reserved_count,
-               options.tenant_opens, seams.device_directory}),
+               options.tenant_opens, seams.device_directory, hidden_from_programs(options)}),
       standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor, qos},
                {options.host, options.controller, seams.features}) {
   policies.add_listener(
