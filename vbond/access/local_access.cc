@@ -93,6 +93,13 @@ Result<EndpointPtr> LocalAccess::find(const LocalPeer& peer, std::string_view re
                           reference, describe(peer), reference, peer.uid));
 }
 
+bool LocalAccess::Sight::sees_any_of(std::string_view parent) const {
+  return all || std::any_of(endpoints.begin(), endpoints.end(), [&](const std::string& name) {
+           return parent.empty() || name == parent ||
+                  (name.starts_with(parent) && name[parent.size()] == '/');
+         });
+}
+
 LocalAccess::Sight LocalAccess::sight_of(const LocalPeer& peer) const {
   Sight sight;
   sight.all = is_admin(peer);

@@ -51,6 +51,8 @@ class LocalAccess {
     [[nodiscard]] bool sees(std::string_view endpoint) const {
       return all || endpoints.count(endpoint) != 0;
     }
+    // `parent`: of an endpoint or VPC, or empty for all.
+    [[nodiscard]] bool sees_any_of(std::string_view parent) const;
   };
   [[nodiscard]] Sight sight_of(const LocalPeer& peer) const;
 
