@@ -33,8 +33,8 @@ struct EndpointView {
   std::vector<SecurityGroupUid> groups;
   QosPolicyUid qos_policy = {};  // 0: none
   // Of its host, beside root and the group qmasq. Sorted, each once.
-  std::vector<std::uint32_t> user_ids;
-  std::vector<std::uint32_t> group_ids;
+  std::vector<std::uint32_t> user_ids = {};
+  std::vector<std::uint32_t> group_ids = {};
 };
 
 struct HostNicView {
