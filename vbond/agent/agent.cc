@@ -254,7 +254,8 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
             event.type = EventType::kSync;
             event.reason = what;
             events.record(std::move(event));
-          }),
+          },
+          [this] { sync.retry(); }),
       sync(
           sync_options(options, seams, membership), sync_state, relay, events, sync_metrics, seams.random,
           [this] { reporter.refresh(); }, &qos_answers),

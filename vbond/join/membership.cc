@@ -26,6 +26,8 @@ constexpr milliseconds kFirstRetry{1'000};
 constexpr milliseconds kLongestRetry{600'000};
 // How often a certificate that somebody else put there is noticed.
 constexpr milliseconds kLook{60'000};
+// The same while there is none that is of use, and somebody is perhaps about to do that.
+constexpr milliseconds kLookSoon{2'000};
 
 std::string text_of(WallTime time) {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
@@ -53,11 +55,13 @@ WallTime issued(const std::string& directory, const trust::CertificateInfo& info
 
 Membership::Membership(Options options, const Clock& clock, prometheus::Registry& registry,
                        std::function<double()> random,
-                       std::function<void(const std::string&)> report)
+                       std::function<void(const std::string&)> report,
+                       std::function<void()> replaced)
     : options_(std::move(options)),
       clock_(clock),
       random_(std::move(random)),
       report_(std::move(report)),
+      replaced_(std::move(replaced)),
       metrics_(std::make_unique<JoinMetrics>(registry)) {}
 
 Membership::~Membership() {
@@ -151,8 +155,11 @@ Result<std::shared_ptr<grpc::ChannelCredentials>> Membership::credentials() {
 }
 
 void Membership::refused() {
-  std::lock_guard lock(mutex_);
-  refused_ = true;
+  {
+    std::lock_guard lock(mutex_);
+    refused_ = true;
+  }
+  wake_.notify_all();
 }
 
 WallTime Membership::renewal_time(WallTime issued, WallTime end, double random) {
@@ -162,13 +169,25 @@ WallTime Membership::renewal_time(WallTime issued, WallTime end, double random) 
   return issued + life * 2 / 3 - early / 20;
 }
 
+void Membership::notice(const std::string& serial) {
+  const bool news = noticed_ && *noticed_ != serial;
+  noticed_ = serial;
+  if (!news) return;
+  {
+    std::lock_guard lock(mutex_);
+    refused_ = false;
+  }
+  replaced_();
+}
+
 milliseconds Membership::renew_if_due() {
   auto held = trust::read_identity(options_.certificates);
-  if (!held) return kLook;
+  notice(held ? held->info.serial : "");
+  if (!held) return kLookSoon;
   metrics_->set_expiry(held->info.not_after);
   const WallTime now = clock_.wall();
   // What has ended cannot be renewed; credentials() says what to do.
-  if (now >= held->info.not_after) return kLook;
+  if (now >= held->info.not_after) return kLookSoon;
   if (!due_ || due_for_ != held->info.serial) {
     due_ = renewal_time(issued(options_.certificates, held->info), held->info.not_after, random_());
     due_for_ = held->info.serial;
@@ -217,6 +236,7 @@ void Membership::run() {
     lock.unlock();
     auto pause = renew_if_due();
     lock.lock();
+    if (refused_) pause = std::min(pause, kLookSoon);
     if (!stopping_) wake_.wait_for(lock, pause);
   }
 }

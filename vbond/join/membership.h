@@ -36,10 +36,12 @@ class Membership {
     std::string certificates;  // directory
     std::string token_file;    // empty: none
   };
-  // `random`: a number in [0, 1), called from the renewing thread. `report`: for people, what
-  // happened to the certificate; any thread. References must outlive this.
+  // `random`: a number in [0, 1). `report`: for people, what happened to the certificate.
+  // `replaced`: there is another certificate than before, whoever put it there. All of any thread.
+  // References must outlive this.
   Membership(Options options, const Clock& clock, prometheus::Registry& registry,
-             std::function<double()> random, std::function<void(const std::string&)> report);
+             std::function<double()> random, std::function<void(const std::string&)> report,
+             std::function<void()> replaced = [] {});
   ~Membership();
   Membership(const Membership&) = delete;
   Membership& operator=(const Membership&) = delete;
@@ -67,15 +69,18 @@ class Membership {
   [[nodiscard]] std::string how_to_join() const;
   // How long to sleep.
   [[nodiscard]] std::chrono::milliseconds renew_if_due();
+  void notice(const std::string& serial);
 
   const Options options_;
   const Clock& clock_;
   const std::function<double()> random_;
   const std::function<void(const std::string&)> report_;
+  const std::function<void()> replaced_;
   const std::unique_ptr<JoinMetrics> metrics_;
   // Of the renewing thread.
   std::optional<trust::WallTime> due_;
-  std::string due_for_;  // serial
+  std::string due_for_;                  // serial
+  std::optional<std::string> noticed_;   // serial, or empty: there was none
   std::chrono::milliseconds retry_{0};
   std::string last_trouble_;
 

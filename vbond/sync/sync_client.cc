@@ -71,6 +71,7 @@ struct SyncClient::Shared {
   std::condition_variable wake;
   Outbox outbox;
   bool stopping = false;
+  bool retry = false;
   grpc::ClientContext* context = nullptr;  // of the stream that stands
 };
 
@@ -130,6 +131,15 @@ bool SyncClient::stopping() const {
   return shared_->stopping;
 }
 
+void SyncClient::retry() {
+  {
+    std::lock_guard lock(shared_->mutex);
+    // One that stands is not disturbed, and has nothing to hurry for when it ends.
+    if (shared_->context == nullptr) shared_->retry = true;
+  }
+  shared_->wake.notify_all();
+}
+
 void SyncClient::report_host(const HostNics& nics) {
   {
     std::lock_guard lock(shared_->mutex);
@@ -159,7 +169,8 @@ void SyncClient::run() {
     auto delay = ending.refused ? backoff_.after_refusal() : backoff_.next();
     report_ending(ending, delay);
     std::unique_lock lock(shared_->mutex);
-    shared_->wake.wait_for(lock, delay, [this] { return shared_->stopping; });
+    shared_->wake.wait_for(lock, delay, [this] { return shared_->stopping || shared_->retry; });
+    shared_->retry = false;
   }
 }
 
@@ -180,6 +191,7 @@ SyncClient::Ending SyncClient::follow_one_stream() {
   {
     std::lock_guard lock(shared_->mutex);
     if (shared_->stopping) return ending;
+    shared_->retry = false;
     shared_->context = &stream.context;
   }
   stream.wire = stream.stub->Sync(&stream.context);

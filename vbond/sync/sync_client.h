@@ -67,6 +67,9 @@ class SyncClient {
   // queries takes longer.
   void stop();
 
+  // Does not wait any longer before the next stream. Any thread.
+  void retry();
+
   // Any thread; never wait.
   void report_host(const HostNics& nics);
   void report_endpoint(EndpointUid uid, const EndpointReport& report);
