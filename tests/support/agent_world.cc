@@ -123,6 +123,16 @@ void AgentWorld::set_policies(const qos::Policy& own, const qos::Policy& of_vpc)
   policies.apply(change);
 }
 
+void AgentWorld::set_users(std::vector<std::uint32_t> users, std::vector<std::uint32_t> groups) {
+  Change change;
+  change.revision = Revision{++revision_};
+  EndpointView endpoint = initial_state().endpoints.front();
+  endpoint.user_ids = std::move(users);
+  endpoint.group_ids = std::move(groups);
+  change.endpoints.push_back(std::move(endpoint));
+  endpoints.apply(change);
+}
+
 void AgentWorld::remove_endpoint() {
   Change change;
   change.revision = Revision{++revision_};

@@ -4,10 +4,13 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <optional>
+#include <random>
 #include <utility>
 
 #include "common/version.h"
+#include "vbond/access/local_access.h"
 #include "vbond/admission/admission_control.h"
 #include "vbond/admission/report.h"
 #include "vbond/agent/attach_planner.h"
@@ -21,6 +24,7 @@
 #include "vbond/enforce/query_answers.h"
 #include "vbond/events/event_log.h"
 #include "vbond/intercept/interceptor.h"
+#include "vbond/join/membership.h"
 #include "vbond/local/agent_server.h"
 #include "vbond/netlink/loop.h"
 #include "vbond/nic/nic_watcher.h"
@@ -70,12 +74,31 @@ Overlay::Options overlay_options(const AgentOptions& options, const IpAddress& u
   return out;
 }
 
-SyncClient::Options sync_options(const AgentOptions& options, const AgentSeams& seams) {
+SyncClient::Options sync_options(const AgentOptions& options, const AgentSeams& seams,
+                                 Membership& membership) {
   SyncClient::Options out;
   out.controller = options.controller;
   out.identity = {options.host, std::string(version()), seams.kernel_release};
   out.backoff = seams.backoff;
+  out.credentials = [&membership] { return membership.credentials(); };
+  out.unauthenticated = [&membership] { membership.refused(); };
   return out;
+}
+
+// What lies where a program as root could reach it: sockets of the agent, the keeper and the
+// controller, keys, journals, the store.
+std::vector<std::string> hidden_from_programs(const AgentOptions& options) {
+  std::vector<std::string> out = {options.socket_directory, "/run/qmasq", "/var/lib/qmasq",
+                                  "/var/lib/qmasq-vbond", options.certificates};
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+// Of any thread; AgentSeams::random is the sync thread's.
+double random_number() {
+  thread_local std::mt19937_64 engine{std::random_device{}()};
+  return std::uniform_real_distribution<double>(0, 1)(engine);
 }
 
 NicWatcher::Options watcher_options(const AgentOptions& options) {
@@ -147,9 +170,11 @@ struct Agent::Impl {
   StateRelay relay;
   QueryAnswers answers;
   QosAnswers qos_answers;
+  Membership membership;
   SyncClient sync;
   EndpointReporter reporter;
   NicWatcher watcher;
+  LocalAccess access;
   AttachPlanner planner;
   Standing standing;
   std::unique_ptr<AgentServer> server;
@@ -221,13 +246,24 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
            [this] { on_in_sync(); }}),
       answers(options.host, tracker, peers, connections),
       qos_answers(qos, answers),
+      membership(
+          {options.controller, options.host, options.certificates, options.token_file}, clock,
+          metrics.registry(), random_number,
+          [this](const std::string& what) {
+            Event event;
+            event.type = EventType::kSync;
+            event.reason = what;
+            events.record(std::move(event));
+          },
+          [this] { sync.retry(); }),
       sync(
-          sync_options(options, seams), sync_state, relay, events, sync_metrics, seams.random,
+          sync_options(options, seams, membership), sync_state, relay, events, sync_metrics, seams.random,
           [this] { reporter.refresh(); }, &qos_answers),
       reporter(binder, interceptor, connections, qos, sync),
       watcher(*seams.nics, *seams.underlay, events, nic_metrics, clock, watcher_options(options),
               [this](const HostNics& now) { on_nics(now); }),
-      planner({endpoints, nic_table, files, [this](EndpointUid uid) { return binder.bind(uid); },
+      access(endpoints, sync_state),
+      planner({endpoints, access, nic_table, files, [this](EndpointUid uid) { return binder.bind(uid); },
                [this](int netns, const std::string& interface) {
                  return interface_index(*seams.namespaces, netns, interface);
                },
@@ -237,7 +273,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                },
                seams.node_of},
               {interceptor.options().reserved_first, interceptor.options().reserved_count,
-               options.tenant_opens, seams.device_directory}),
+               options.tenant_opens, seams.device_directory, hidden_from_programs(options)}),
       standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor, qos},
                {options.host, options.controller, seams.features}) {
   policies.add_listener(
@@ -309,11 +345,13 @@ Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, AgentSe
                               nic.device, nic.driver.empty() ? "unknown" : nic.driver));
     }
   }
-  QMASQ_ASSIGN(parts.server, AgentServer::start(parts.socket, parts.standing, parts.events));
+  QMASQ_ASSIGN(parts.server, AgentServer::start(parts.socket, parts.standing, parts.events,
+                                                parts.access));
   AttachServerOptions attach;
   attach.socket = parts.attach_socket;
   QMASQ_ASSIGN(parts.attach_server, AttachServer::start(attach, parts.planner));
   parts.watcher.start();
+  parts.membership.start();
   parts.sync.start();
   return agent;
 }
@@ -329,6 +367,7 @@ bool Agent::stop(std::chrono::milliseconds patience) {
   if (parts.stopped) return true;
   parts.attach_server.reset();
   parts.sync.stop();
+  parts.membership.stop();
   parts.watcher.stop();
   parts.enforcement->stop();
   // What is programmed stays: tenants' queue pairs go on without us.

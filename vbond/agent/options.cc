@@ -28,6 +28,8 @@ std::string own_host_name() {
 struct Raw {
   std::string host_name;
   std::string controller;
+  std::string certificates = kDefaultCertificates;
+  std::string token_file;
   std::string underlay_device;
   std::string underlay_address;
   std::vector<std::string> nics;
@@ -48,6 +50,15 @@ void declare(CLI::App& app, Raw& raw) {
       ->type_name("NAME");
   app.add_option("--controller", raw.controller, "Where the controller is: ADDR:PORT or unix:PATH")
       ->type_name("ADDRESS");
+  app.add_option("--certificates", raw.certificates,
+                 "Directory of this host's key and certificate, which it joins with and renews; "
+                 "every controller but one on this machine asks for it")
+      ->type_name("DIR")
+      ->capture_default_str();
+  app.add_option("--join-token-file", raw.token_file,
+                 "Join with the token in this file while there is no certificate; it is removed "
+                 "once used (`qmasq-vbond join` does the same at once)")
+      ->type_name("FILE");
   app.add_option("--underlay-device", raw.underlay_device,
                  "Interface whose first address VXLAN and RDMA packets of this host carry")
       ->type_name("DEV");
@@ -157,6 +168,11 @@ Result<AgentOptions> check(const Raw& raw) {
     return wrong("--controller: " + status.error().message);
   }
   out.controller = raw.controller;
+  if (raw.certificates.empty() || raw.certificates.front() != '/') {
+    return wrong(fmt::format("--certificates: '{}' does not start with /", raw.certificates));
+  }
+  out.certificates = raw.certificates;
+  out.token_file = raw.token_file;
   if (raw.underlay_device.empty() == raw.underlay_address.empty()) {
     return wrong(
         "give one of --underlay-device and --underlay-address: the interface or address "

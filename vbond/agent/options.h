@@ -11,6 +11,7 @@
 
 #include "common/net_types.h"
 #include "common/result.h"
+#include "vbond/join/join.h"
 
 namespace qmasq::vbond {
 
@@ -21,6 +22,8 @@ enum class QosBackend { kAuto, kTc, kDevlink, kNone };
 struct AgentOptions {
   std::string host;        // "hosts/hostA"
   std::string controller;  // "ADDR:PORT" or "unix:PATH"
+  std::string certificates = kDefaultCertificates;  // directory
+  std::string token_file;                           // to join with; empty: none
   // One of these two.
   std::string underlay_device;
   std::optional<IpAddress> underlay_address;

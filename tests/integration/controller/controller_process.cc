@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -96,6 +97,8 @@ void ControllerProcess::start(const std::vector<std::string>& more, int tmpfs_ki
   std::vector<std::string> arguments = {QMASQ_CONTROLLER, "--data-dir", data_dir(),
                                         "--socket",       socket(),     "--listen",
                                         "127.0.0.1:0",    "--metrics",  ""};
+  // Without certificates of its own it is the tests' own machine that is trusted.
+  if (!std::filesystem::exists(data_dir() + "/tls")) arguments.emplace_back("--insecure-listen");
   arguments.insert(arguments.end(), more.begin(), more.end());
   const std::size_t before = log().size();
   pid_ = spawn(arguments, dir_.file("log"), data_dir(), tmpfs_kib);
