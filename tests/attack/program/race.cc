@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -292,7 +293,8 @@ void by_process(Race& race) {
 // The page with the arguments of the harmless verb is not there. Whoever reads it first, and that is
 // the agent, waits until the handler has put the harmful verb in place.
 int by_fault(Race& race, Arena& arena) {
-  const int faults = static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC));
+  // Not blocking: poll() takes no other.
+  const int faults = static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK));
   if (faults < 0) return errno;
   uffdio_api api{};
   api.api = UFFD_API;
@@ -324,8 +326,6 @@ int by_fault(Race& race, Arena& arena) {
     (void)::madvise(arena.held.data(), kPage, MADV_DONTNEED);
     if (!race.call()) continue;
     race.use();
-    // `prepare` may touch the page: it must be there for that.
-    stop = false;
     if (!race.again()) break;
   }
   stop = true;
