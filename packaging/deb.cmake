@@ -25,9 +25,8 @@ set(control ${CMAKE_CURRENT_SOURCE_DIR}/deb)
 
 set(CPACK_DEBIAN_CLI_PACKAGE_NAME qmasq)
 set(CPACK_COMPONENT_CLI_DESCRIPTION
-"RDMA for virtual private clouds: command line
- Administers VPCs, endpoints, security groups and limits, shows what happens on
- hosts, and starts programs in endpoints.")
+"The command line: administers VPCs, endpoints, security groups and limits,
+shows what happens on hosts, and starts programs in endpoints.")
 
 set(CPACK_DEBIAN_CONTROLLER_PACKAGE_NAME qmasq-controller)
 set(CPACK_DEBIAN_CONTROLLER_PACKAGE_DEPENDS "${accounts}")
@@ -36,9 +35,8 @@ set(CPACK_DEBIAN_CONTROLLER_PACKAGE_CONTROL_EXTRA
   ${control}/controller/conffiles ${control}/controller/postinst ${control}/controller/prerm
   ${control}/controller/postrm)
 set(CPACK_COMPONENT_CONTROLLER_DESCRIPTION
-"RDMA for virtual private clouds: controller
- Holds VPCs, endpoints, security groups, policies and hosts, and brings every
- host up to date.")
+"The controller: holds VPCs, endpoints, security groups, policies and hosts, and
+brings every host up to date.")
 
 set(CPACK_DEBIAN_VBOND_PACKAGE_NAME qmasq-vbond)
 set(CPACK_DEBIAN_VBOND_PACKAGE_DEPENDS "${accounts}")
@@ -47,15 +45,13 @@ set(CPACK_DEBIAN_VBOND_PACKAGE_CONTROL_EXTRA
   ${control}/vbond/conffiles ${control}/vbond/postinst ${control}/vbond/prerm
   ${control}/vbond/postrm)
 set(CPACK_COMPONENT_VBOND_DESCRIPTION
-"RDMA for virtual private clouds: host agent
- Gives programs of VPC endpoints their RDMA on one host, and keeps what they
- have open while it is started again (qmasq-keeper).")
+"The agent of a host: gives programs of VPC endpoints their RDMA, and keeps what
+they have open while it is started again (qmasq-keeper).")
 
 set(CPACK_DEBIAN_MONITORING_PACKAGE_NAME qmasq-monitoring)
 set(CPACK_DEBIAN_MONITORING_PACKAGE_ARCHITECTURE all)
 set(CPACK_DEBIAN_MONITORING_PACKAGE_SHLIBDEPS OFF)
 set(CPACK_COMPONENT_MONITORING_DESCRIPTION
-"RDMA for virtual private clouds: dashboards and alerts
- Grafana dashboards and Prometheus rules, as plain files.")
+"Grafana dashboards and Prometheus rules, as plain files.")
 
 include(CPack)
