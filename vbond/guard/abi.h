@@ -33,7 +33,8 @@ enum {
   QMASQ_DID_WRITE = 3,     /* write command by write() */
   QMASQ_DID_MODIFY_QP = 4, /* reached ib_modify_qp_with_udata() */
   QMASQ_DID_CREATE_AH = 5, /* reached rdma_create_user_ah() */
-  QMASQ_DID_OPEN = 6       /* opened a device that tenants open while no file could be kept track of */
+  QMASQ_DID_CREATE_QP = 6, /* a QP of another type than was checked */
+  QMASQ_DID_OPEN = 7 /* opened a device that tenants open while no file could be kept track of */
 };
 
 /* One open verbs file of a tenant, and the one call that the agent lets run on it. Written by the
@@ -50,7 +51,8 @@ struct qmasq_guard_slot {
   unsigned int landed;    /* calls that came back */
   int result;             /* of the last: 0 or a negative errno */
   unsigned int tenant;    /* 1: the tenant opened it */
-  unsigned int pad[3];
+  unsigned int qp_type;   /* of the QP that the call may make; 0: none */
+  unsigned int pad[2];
 };
 
 struct qmasq_guard_state {
@@ -62,7 +64,9 @@ struct qmasq_guard_state {
   unsigned int bound_slot;     /* answer to QMASQ_GUARD_BIND; 0: not a managed file */
   unsigned int bound_tenant;
   unsigned int violations;
-  unsigned int lost; /* events that found no room */
+  unsigned int lost;   /* events that found no room */
+  unsigned int links;  /* programs that are attached */
+  unsigned int writes; /* 1: those of write() among them */
   unsigned int pad;
 };
 
@@ -70,7 +74,7 @@ struct qmasq_guard_event {
   unsigned long long context; /* 0: a file that no agent has tied to a context */
   unsigned int slot;
   unsigned int what;
-  unsigned int pid;     /* process, initial pid namespace */
+  unsigned int pid; /* process, initial pid namespace */
   unsigned int tid;
   unsigned int method;  /* that was called, 0 if not known */
   unsigned int command; /* likewise */

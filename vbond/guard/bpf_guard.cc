@@ -177,6 +177,7 @@ class BpfGuard::Impl {
     at.tid = static_cast<unsigned>(call.tid);
     at.method = method_key(call.object, call.method);
     at.command = call.command;
+    at.qp_type = call.qp_type;
     store(at.flight, QMASQ_FLIGHT_PERMITTED);
   }
 
@@ -287,6 +288,10 @@ Result<std::unique_ptr<BpfGuard>> BpfGuard::start(const Options& options) {
   spdlog::info("guard: {} in {}", taken_over ? "took over the programs" : "attached, pinned",
                options.pins);
   return std::unique_ptr<BpfGuard>(new BpfGuard(std::move(impl)));
+}
+
+void BpfGuard::remove(const Options& options) {
+  detach_guard(options.pins);
 }
 
 std::string BpfGuard::describe() const {

@@ -14,8 +14,8 @@ namespace qmasq::vbond {
 // Programs and maps are pinned in a BPF file system and stay when the agent ends: the files of
 // tenants stay managed, nobody may call on them, until an agent takes over. The pinned programs are
 // used if they are this agent's own; others are replaced, the new ones attached before the old are
-// detached, with the same maps. Maps of another layout cannot be taken over: then contexts that were
-// open before cannot be managed any more, and manage() says ENOENT for them.
+// detached, with the same maps. Maps of another layout cannot be taken over: then contexts that
+// were open before cannot be managed any more, and manage() says ENOENT for them.
 //
 // Needs CAP_SYS_ADMIN (or CAP_BPF and CAP_PERFMON, and CAP_SYS_ADMIN to mount a BPF file system).
 class BpfGuard final : public Guard {
@@ -31,6 +31,8 @@ class BpfGuard final : public Guard {
   // by the first ready() that finds them. Errors: kUnsupported the kernel cannot do it (no BTF, no
   // trampolines), kFailedPrecondition not in the initial pid namespace, kPermissionDenied.
   [[nodiscard]] static Result<std::unique_ptr<BpfGuard>> start(const Options& options);
+  // What an agent before has left in the kernel goes: for --guard off.
+  static void remove(const Options& options);
   // Stays attached.
   ~BpfGuard() override;
 

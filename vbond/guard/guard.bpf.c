@@ -74,6 +74,9 @@ struct ib_uqp_object {
 struct ib_qp {
   struct ib_uqp_object* uobject;
 } KERNEL_STRUCT;
+struct ib_qp_init_attr {
+  u32 qp_type;
+} KERNEL_STRUCT;
 struct ib_pd {
   struct ib_uobject* uobject;
 } KERNEL_STRUCT;
@@ -94,10 +97,10 @@ struct bundle_priv {
 } KERNEL_STRUCT;
 
 // Values of the fixed ABI and of the kernel's keys (include/rdma/uverbs_ioctl.h).
-#define METHOD_INVOKE_WRITE 0x40U     // DEVICE, INVOKE_WRITE
-#define ATTR_CORE_IN 0U               // UVERBS_ATTR_CORE_IN
-#define WRITE_CMD_AT 4                // where UVERBS_ATTR_WRITE_CMD lies in the bundle
-#define NSEC_PER_TICK 10000000ULL     // USER_HZ is 100 everywhere
+#define METHOD_INVOKE_WRITE 0x40U  // DEVICE, INVOKE_WRITE
+#define ATTR_CORE_IN 0U            // UVERBS_ATTR_CORE_IN
+#define WRITE_CMD_AT 4             // where UVERBS_ATTR_WRITE_CMD lies in the bundle
+#define NSEC_PER_TICK 10000000ULL  // USER_HZ is 100 everywhere
 
 struct managed {
   u32 slot;  // 0: not tied to a context yet
@@ -274,8 +277,7 @@ SEC("fentry/_uverbs_alloc")
 int BPF_PROG(qmasq_method, struct uverbs_attr_bundle* bundle) {
   struct managed* file = file_of((u64)BPF_CORE_READ(bundle, ufile));
   if (file == NULL || is_agent()) return 0;
-  struct bundle_priv* call =
-      (void*)bundle - bpf_core_field_offset(struct bundle_priv, bundle);
+  struct bundle_priv* call = (void*)bundle - bpf_core_field_offset(struct bundle_priv, bundle);
   u32 method = BPF_CORE_READ(call, method_key);
   struct qmasq_guard_slot* slot = slot_of(file);
   if (slot != NULL && slot->condemned == QMASQ_DID_NOTHING && slot->tid == current_tid() &&
@@ -317,6 +319,22 @@ int BPF_PROG(qmasq_modify_qp, struct ib_qp* qp) {
   return 0;
 }
 
+// On hardware QPs are made in the tenant's own call; which type it is decides whom it can talk to.
+SEC("fentry/ib_create_qp_user")
+int BPF_PROG(qmasq_create_qp, void* device, struct ib_pd* pd, struct ib_qp_init_attr* attr,
+             void* udata, struct ib_uqp_object* object) {
+  if (object == NULL) return 0;
+  struct managed* file = file_of((u64)BPF_CORE_READ(object, uevent.uobject.ufile));
+  if (file == NULL || is_agent()) return 0;
+  struct qmasq_guard_slot* slot = slot_of(file);
+  u32 type = BPF_CORE_READ(attr, qp_type);
+  if (slot != NULL && slot->condemned == QMASQ_DID_NOTHING && slot->tid == current_tid() &&
+      slot->flight == QMASQ_FLIGHT_RUNNING && type != 0 && slot->qp_type == type)
+    return 0;
+  punish(file, QMASQ_DID_CREATE_QP, 0, 0);
+  return 0;
+}
+
 SEC("fentry/rdma_create_user_ah")
 int BPF_PROG(qmasq_create_ah, struct ib_pd* pd) {
   struct ib_uobject* object = BPF_CORE_READ(pd, uobject);
@@ -346,11 +364,11 @@ static __always_inline void check_write(struct uverbs_attr_bundle* bundle, u32 c
 }
 
 #define EXTENDED 0x80000000U
-#define WRITE_HANDLER(name, command, data_path)                                  \
-  SEC("fentry/ib_uverbs_" #name)                                                 \
-  int BPF_PROG(qmasq_write_##name, struct uverbs_attr_bundle* bundle) {          \
-    check_write(bundle, command, data_path);                                     \
-    return 0;                                                                    \
+#define WRITE_HANDLER(name, command, data_path)                         \
+  SEC("fentry/ib_uverbs_" #name)                                        \
+  int BPF_PROG(qmasq_write_##name, struct uverbs_attr_bundle* bundle) { \
+    check_write(bundle, command, data_path);                            \
+    return 0;                                                           \
   }
 
 WRITE_HANDLER(get_context, 0, false)

@@ -17,27 +17,29 @@ struct Violation {
   std::uint64_t context = 0;  // ContextInfo::id; 0: of no context that the agent knows
   pid_t pid = 0;              // process that did it, and its task
   pid_t tid = 0;
-  std::string command;     // name of the task, printable
-  const char* what = "";   // short, for metrics: "method", "command", "write", "modify_qp", ...
-  std::string reason;      // in words
+  std::string command;    // name of the task, printable
+  const char* what = "";  // short, for metrics: "method", "command", "write", "modify_qp", ...
+  std::string reason;     // in words
 };
 
 // Closes what checks on a copy of a verb's arguments leave open: that the kernel runs something
 // else in the tenant (docs/adr/0018-the-guard.md).
 //
 // Every verbs file that the agent opens is managed from its opening to its last close, wherever
-// descriptors of it go; so is every file that a tenant opens on a device given to open_by_tenants().
-// On a managed file nobody but the agent makes any call, except the one that permit() has just
-// admitted. Whoever does is killed before it is back in user mode, its file is condemned for good,
-// and the listener is told.
+// descriptors of it go; so is every file that a tenant opens on a device given to
+// open_by_tenants(). On a managed file nobody but the agent makes any call, except the one that
+// permit() has just admitted. Whoever does is killed before it is back in user mode, its file is
+// condemned for good, and the listener is told.
 //
 // What an agent does, a restarted one as well:
 //   1. makes its BpfGuard (one agent per host: InstanceLock): from then on it is the agent, the one
 //      before is not any more, and calls that one had permitted may still land;
-//   2. manage(descriptor, context id) for each context, new or taken over, before a tenant has it or
+//   2. manage(descriptor, context id) for each context, new or taken over, before a tenant has it
+//   or
 //      before its listener is served. A file that was taken over keeps its state: a call that is
 //      still in flight stays so, and a condemned one stays condemned (look at state()!).
-//   3. listen(), when violations can be dealt with. Those that happened while there was no agent are
+//   3. listen(), when violations can be dealt with. Those that happened while there was no agent
+//   are
 //      found by state() after manage().
 //
 // Thread-safe. On one slot, permit(), landed() and withdraw() by one thread at a time.
@@ -62,6 +64,7 @@ class Guard {
     std::uint16_t object = 0;
     std::uint16_t method = 0;
     std::uint32_t command = 0;  // WRITE_CMD of an INVOKE_WRITE, else 0
+    std::uint32_t qp_type = 0;  // of the QP that it makes (enum ib_qp_type); 0: none
   };
   // "on", "off" or "broken: " and why: HostStatus.guard.
   using Listener = std::function<void(const Violation&)>;

@@ -15,12 +15,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdarg>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "vbond/guard/abi.h"
@@ -89,15 +94,15 @@ Status load_module() {
       (void)::waitpid(pid, nullptr, 0);
     }
     if (!exists(std::string("/sys/module/") + kModule)) {
-      return fail(Code::kUnsupported,
-                  fmt::format("the kernel has no module {} loaded, and it could not be loaded",
-                              kModule));
+      return fail(
+          Code::kUnsupported,
+          fmt::format("the kernel has no module {} loaded, and it could not be loaded", kModule));
     }
   }
   if (exists(btf)) return {};
-  return fail(Code::kUnsupported,
-              fmt::format("{} has no BTF: the kernel must be built with DEBUG_INFO_BTF_MODULES",
-                          kModule));
+  return fail(
+      Code::kUnsupported,
+      fmt::format("{} has no BTF: the kernel must be built with DEBUG_INFO_BTF_MODULES", kModule));
 }
 
 Status prepare_pins(const std::string& pins) {
@@ -126,18 +131,27 @@ void remove_pins(const std::string& pins, const std::vector<std::string>& but) {
   }
 }
 
-// Layout of the maps that are pinned; 0: there are none.
-unsigned pinned_layout(const std::string& pins) {
+// What is pinned; nothing: there is none.
+std::optional<qmasq_guard_state> pinned_state(const std::string& pins) {
   UniqueFd map(bpf_obj_get((pins + "/qmasq_state").c_str()));
-  if (!map.valid()) return 0;
+  if (!map.valid()) return std::nullopt;
+  qmasq_guard_state out{};
+  out.layout = ~0U;
   bpf_map_info info{};
   unsigned size = sizeof info;
-  if (bpf_obj_get_info_by_fd(map.get(), &info, &size) != 0) return ~0U;
-  std::vector<std::byte> value(std::max<std::size_t>(info.value_size, sizeof(qmasq_guard_state)));
+  if (bpf_obj_get_info_by_fd(map.get(), &info, &size) != 0) return out;
+  std::vector<std::byte> value(std::max<std::size_t>(info.value_size, sizeof out));
   const unsigned zero = 0;
-  if (bpf_map_lookup_elem(map.get(), &zero, value.data()) != 0) return ~0U;
-  const unsigned layout = reinterpret_cast<const qmasq_guard_state*>(value.data())->layout;
-  return layout == 0 ? QMASQ_GUARD_LAYOUT : layout;  // 0: an agent died before it wrote it
+  if (bpf_map_lookup_elem(map.get(), &zero, value.data()) != 0) return out;
+  std::memcpy(&out, value.data(), sizeof out);
+  return out;
+}
+
+Status write_state(const GuardPrograms& programs, const qmasq_guard_state& state) {
+  const unsigned zero = 0;
+  if (bpf_map_update_elem(programs.state.get(), &zero, &state, BPF_ANY) != 0)
+    return fail_errno(errno, "write the guard's state");
+  return {};
 }
 
 struct DestroySkeleton {
@@ -169,29 +183,79 @@ Status choose_programs(qmasq_guard& skeleton, bool writes) {
     if (is_write && (!writes || !known(function.c_str()))) {
       bpf_program__set_autoload(program, false);
     } else if (!known(function.c_str())) {
-      return fail(Code::kUnsupported, fmt::format("the kernel has no function {} in its BTF",
-                                                  function));
+      return fail(Code::kUnsupported,
+                  fmt::format("the kernel has no function {} in its BTF", function));
     }
   }
   return {};
 }
 
-// Opens everything if all that is wanted is pinned.
-bool take_over(const std::string& pins, const std::vector<std::string>& links, GuardPrograms& out) {
-  for (const std::string& path : links) {
+// Opens what is pinned: the maps, and this version's links. False: not all is there.
+bool take_over(const std::string& pins, GuardPrograms& out) {
+  const std::string ours = link_pin(pins, "").substr(pins.size() + 1);
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(pins, error)) {
+    const std::string path = entry.path();
+    if (!path.ends_with(ours)) continue;
     UniqueFd link(bpf_obj_get(path.c_str()));
     if (!link.valid()) return false;
     out.links.push_back(std::move(link));
   }
-  for (auto [name, to] : {std::pair{"/qmasq_state", &out.state}, {"/qmasq_slots", &out.slots},
-                          {"/qmasq_devices", &out.devices}, {"/qmasq_events", &out.events}}) {
+  for (auto [name, to] : {std::pair{"/qmasq_state", &out.state},
+                          {"/qmasq_slots", &out.slots},
+                          {"/qmasq_devices", &out.devices},
+                          {"/qmasq_events", &out.events}}) {
     *to = UniqueFd(bpf_obj_get((pins + name).c_str()));
     if (!to->valid()) return false;
   }
   return true;
 }
 
+// Loads, attaches and pins what is not there yet; then takes away what is of other versions: ours
+// sees everything by then.
+Status attach_all(const std::string& pins, bool writes) {
+  LIBBPF_OPTS(bpf_object_open_opts, options, .pin_root_path = pins.c_str());
+  std::unique_ptr<qmasq_guard, DestroySkeleton> skeleton(qmasq_guard__open_opts(&options));
+  if (!skeleton) return fail_errno(errno, "open the guard's BPF object" + words());
+  QMASQ_TRY(choose_programs(*skeleton, writes));
+  if (const int err = qmasq_guard__load(skeleton.get()); err != 0) {
+    return fail(Code::kUnsupported,
+                fmt::format("the kernel does not take the guard's programs: {}{}",
+                            std::generic_category().message(-err), words()));
+  }
+  std::vector<std::string> kept;
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, skeleton->obj) {
+    const std::string pin = link_pin(pins, bpf_program__name(program));
+    kept.push_back(pin);
+    if (!bpf_program__autoload(program) || exists(pin)) continue;
+    bpf_link* link = bpf_program__attach(program);
+    if (link == nullptr) {
+      return fail(Code::kUnsupported, fmt::format("the kernel does not attach {}: {}{}",
+                                                  bpf_program__section_name(program),
+                                                  std::generic_category().message(errno), words()));
+    }
+    const int err = bpf_link__pin(link, pin.c_str());
+    bpf_link__destroy(link);  // the pin keeps it
+    if (err != 0) return fail_errno(-err, fmt::format("pin {}", pin));
+  }
+  for (std::string_view map : kMaps)
+    kept.push_back(fmt::format("{}/{}", pins, map));
+  remove_pins(pins, kept);
+  return {};
+}
+
 }  // namespace
+
+void detach_guard(const std::string& pins) {
+  if (!exists(pins)) return;
+  remove_pins(pins, {});
+  if (::rmdir(pins.c_str()) == 0) {
+    spdlog::warn("guard: {} taken away: what programs have open is guarded no more", pins);
+  } else {
+    spdlog::error("guard: {} cannot be removed: {}", pins, std::generic_category().message(errno));
+  }
+}
 
 Result<GuardPrograms> attach_guard(const std::string& pins, bool writes) {
   libbpf_set_print(keep_words);
@@ -200,53 +264,28 @@ Result<GuardPrograms> attach_guard(const std::string& pins, bool writes) {
   }
   QMASQ_TRY(load_module());
   QMASQ_TRY(prepare_pins(pins));
-  if (const unsigned layout = pinned_layout(pins); layout != 0 && layout != QMASQ_GUARD_LAYOUT) {
-    spdlog::warn("guard: {} has maps of another layout ({}); files opened before cannot be taken over",
-                 pins, layout);
+  auto pinned = pinned_state(pins);
+  // 0: an agent died before it wrote it.
+  if (pinned && pinned->layout != 0 && pinned->layout != QMASQ_GUARD_LAYOUT) {
+    spdlog::warn("guard: {} has maps of another layout; contexts opened before are cut off", pins);
     remove_pins(pins, {});
-  }
-
-  LIBBPF_OPTS(bpf_object_open_opts, options, .pin_root_path = pins.c_str());
-  std::unique_ptr<qmasq_guard, DestroySkeleton> skeleton(qmasq_guard__open_opts(&options));
-  if (!skeleton) return fail_errno(errno, "open the guard's BPF object" + words());
-  QMASQ_TRY(choose_programs(*skeleton, writes));
-
-  std::vector<std::string> wanted;
-  bpf_program* program = nullptr;
-  bpf_object__for_each_program(program, skeleton->obj) {
-    if (bpf_program__autoload(program)) wanted.push_back(link_pin(pins, bpf_program__name(program)));
+    pinned.reset();
   }
   GuardPrograms out;
-  out.taken_over = take_over(pins, wanted, out);
-  if (!out.taken_over) {
-    if (const int err = qmasq_guard__load(skeleton.get()); err != 0) {
-      return fail(Code::kUnsupported,
-                  fmt::format("the kernel does not take the guard's programs: {}{}",
-                              std::generic_category().message(-err), words()));
-    }
-    bpf_object__for_each_program(program, skeleton->obj) {
-      if (!bpf_program__autoload(program)) continue;
-      const std::string pin = link_pin(pins, bpf_program__name(program));
-      if (exists(pin)) continue;
-      bpf_link* link = bpf_program__attach(program);
-      if (link == nullptr) {
-        return fail(Code::kUnsupported,
-                    fmt::format("the kernel does not attach {}: {}{}",
-                                bpf_program__section_name(program),
-                                std::generic_category().message(errno), words()));
-      }
-      const int err = bpf_link__pin(link, pin.c_str());
-      bpf_link__destroy(link);  // the pin keeps it
-      if (err != 0) return fail_errno(-err, fmt::format("pin {}", pin));
-    }
-    out.links.clear();
-    if (!take_over(pins, wanted, out)) return fail_errno(errno, fmt::format("open pins in {}", pins));
-    out.taken_over = false;
+  if (pinned && pinned->programs == fingerprint() && (!writes || pinned->writes != 0) &&
+      take_over(pins, out) && out.links.size() == pinned->links) {
+    out.taken_over = true;
+    return out;
   }
-  // Of other versions. Ours see everything already.
-  for (std::string_view map : kMaps)
-    wanted.push_back(fmt::format("{}/{}", pins, map));
-  remove_pins(pins, wanted);
+  out = GuardPrograms{};
+  QMASQ_TRY(attach_all(pins, writes));
+  if (!take_over(pins, out)) return fail_errno(errno, fmt::format("open the pins in {}", pins));
+  qmasq_guard_state state = pinned_state(pins).value_or(qmasq_guard_state{});
+  state.layout = QMASQ_GUARD_LAYOUT;
+  state.programs = fingerprint();
+  state.links = static_cast<unsigned>(out.links.size());
+  state.writes = writes ? 1 : 0;
+  QMASQ_TRY(write_state(out, state));
   return out;
 }
 

@@ -24,4 +24,7 @@ struct GuardPrograms {
 // `pins`. `writes`: watch write() too. Errors say what the kernel lacks.
 [[nodiscard]] Result<GuardPrograms> attach_guard(const std::string& pins, bool writes);
 
+// Takes the pins away, and with them what is attached and no agent holds.
+void detach_guard(const std::string& pins);
+
 }  // namespace qmasq::vbond

@@ -36,8 +36,8 @@ std::string_view verb_of_method(std::uint32_t key) {
 }
 
 std::string_view verb_of_command(std::uint32_t command) {
-  const auto form = (command & uverbs::kWriteExtended) != 0 ? uverbs::Form::kWriteEx
-                                                             : uverbs::Form::kWrite;
+  const auto form =
+      (command & uverbs::kWriteExtended) != 0 ? uverbs::Form::kWriteEx : uverbs::Form::kWrite;
   for (const uverbs::Verb& verb : uverbs::all_verbs()) {
     if (verb.key.form == form && verb.key.method == (command & uverbs::kWriteCommandMask))
       return verb.name;
@@ -74,6 +74,10 @@ Violation violation_of(const qmasq_guard_event& event) {
     case QMASQ_DID_CREATE_AH:
       out.what = "create_ah";
       out.reason = "an address handle was made behind the agent's back";
+      break;
+    case QMASQ_DID_CREATE_QP:
+      out.what = "create_qp";
+      out.reason = "a queue pair of another type than was checked was made";
       break;
     case QMASQ_DID_OPEN:
       out.what = "open";
