@@ -132,6 +132,7 @@ void HostServiceImpl::fill_status(const Host& host, v1::Host* out) const {
   status->set_applied_revision(live->applied.value);
   status->set_rejected_revision(live->rejected.value);
   status->set_reject_reason(live->reject_reason);
+  status->set_guard(live->guard);
 }
 
 grpc::Status HostServiceImpl::CreateHost(grpc::ServerContext*, const v1::CreateHostRequest* request,

@@ -128,10 +128,10 @@ bool SyncClient::stopping() const {
   return shared_->stopping;
 }
 
-void SyncClient::report_host(const HostNics& nics) {
+void SyncClient::report_host(const HostNics& nics, std::string guard) {
   {
     std::lock_guard lock(shared_->mutex);
-    shared_->outbox.report_host(nics);
+    shared_->outbox.report_host(nics, std::move(guard));
   }
   shared_->wake.notify_all();
 }
