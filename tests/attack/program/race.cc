@@ -52,7 +52,7 @@ struct Arena {
   Invoke request;                                    // what the ioctl points at
   Invoke harmless;
   Invoke harmful;
-  std::atomic<std::uint64_t> call{0};  // odd: under way
+  std::atomic<std::uint64_t> call{0};     // odd: under way
   std::atomic<std::uint64_t> changed{0};  // number of the call that was changed last
   std::atomic<std::int64_t> span{0};      // how long a call takes, nanoseconds
   Held<ib_uverbs_reg_mr> reg;
@@ -195,8 +195,9 @@ class Race {
       arena_.create->max_send_sge = 1;
       arena_.create->max_recv_sge = 1;
       arena_.create->qp_type = IB_UVERBS_QPT_UD;
-      arena_.harmful.set(IB_USER_VERBS_CMD_CREATE_QP, &arena_.create.bytes, sizeof arena_.create.bytes, answer,
-                         sizeof(ib_uverbs_create_qp_resp), driver);
+      arena_.harmful.set(IB_USER_VERBS_CMD_CREATE_QP, &arena_.create.bytes,
+                         sizeof arena_.create.bytes, answer, sizeof(ib_uverbs_create_qp_resp),
+                         driver);
     } else if (options_.into == "ah") {
       arena_.address.clear();
       arena_.address->pd_handle = rig_.pd()->handle;
@@ -205,13 +206,14 @@ class Race {
       arena_.address->attr.grh.hop_limit = 64;
       arena_.address->attr.is_global = 1;
       arena_.address->attr.port_num = kPort;
-      arena_.harmful.set(IB_USER_VERBS_CMD_CREATE_AH, &arena_.address.bytes, sizeof arena_.address.bytes, answer,
-                         sizeof(ib_uverbs_create_ah_resp), driver);
+      arena_.harmful.set(IB_USER_VERBS_CMD_CREATE_AH, &arena_.address.bytes,
+                         sizeof arena_.address.bytes, answer, sizeof(ib_uverbs_create_ah_resp),
+                         driver);
     } else {
       const ib_uverbs_modify_qp command = rtr_command(rig_.qp()->handle, options_.target);
       std::memcpy(arena_.modify.bytes.data(), &command, sizeof command);
-      arena_.harmful.set(IB_USER_VERBS_CMD_MODIFY_QP, &arena_.modify.bytes, sizeof arena_.modify.bytes, answer,
-                         0, driver);
+      arena_.harmful.set(IB_USER_VERBS_CMD_MODIFY_QP, &arena_.modify.bytes,
+                         sizeof arena_.modify.bytes, answer, 0, driver);
     }
   }
 
@@ -290,8 +292,8 @@ void by_process(Race& race) {
   }
 }
 
-// The page with the arguments of the harmless verb is not there. Whoever reads it first, and that is
-// the agent, waits until the handler has put the harmful verb in place.
+// The page with the arguments of the harmless verb is not there. Whoever reads it first, and that
+// is the agent, waits until the handler has put the harmful verb in place.
 int by_fault(Race& race, Arena& arena) {
   // Not blocking: poll() takes no other.
   const int faults = static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK));
