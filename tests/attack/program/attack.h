@@ -28,7 +28,7 @@ struct RaceOptions {
   std::string into = "rtr";    // rtr, gids, ud, ah: what becomes of the REG_MR
   std::string tally;           // file that counts over restarts
   std::uint64_t rounds = 100;  // as the tally counts them
-  int aim = 100;               // percent of the rounds whose change may come at any time of the call
+  int aim = 100;  // percent of the rounds whose change may come at any time of the call
   int seconds = 60;
 };
 int race(const RaceOptions& options);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Another tenant's device and memory: by a descriptor that it hands over, and by keys that are known.
+// Another tenant's device and memory: by a descriptor that it hands over, and by keys that are
+// known.
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>

@@ -166,8 +166,7 @@ int leaks(const std::string& device, const Target& peer, const std::vector<std::
   out["places"] = search.places();
   out["found"] = search.found();
   // A path may hold bytes that are no UTF-8.
-  std::printf("%s\n",
-              out.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).c_str());
+  std::printf("%s\n", out.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).c_str());
   return 0;
 }
 

@@ -43,9 +43,8 @@ struct TargetOptions {
 int main(int argc, char** argv) {
   // Another program and its options are not ours to understand.
   std::vector<std::string> words;
-  char** const tail = std::find_if(argv, argv + argc, [](const char* word) {
-    return std::string_view(word) == "--";
-  });
+  char** const tail = std::find_if(argv, argv + argc,
+                                   [](const char* word) { return std::string_view(word) == "--"; });
   if (tail != argv + argc) words.assign(tail + 1, argv + argc);
   argc = static_cast<int>(tail - argv);
 

@@ -25,7 +25,7 @@ constexpr std::uint8_t kPort = 1;
 
 // Whose memory is to be changed: a queue pair of another tenant, and where it is for the NIC.
 struct Target {
-  ibv_gid gid{};             // as the NIC knows it
+  ibv_gid gid{};               // as the NIC knows it
   std::uint8_t gid_index = 1;  // of the own GID that leads there, as the NIC counts
   std::uint32_t qpn = 0;
   std::uint32_t psn = 0;

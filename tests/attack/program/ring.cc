@@ -20,8 +20,8 @@ long submit_one(const io_uring_sqe& request) {
   const int ring = static_cast<int>(::syscall(SYS_io_uring_setup, 1, &params));
   if (ring < 0) return -1;
   auto map = [ring](std::size_t size, std::uint64_t at) {
-    return static_cast<std::byte*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, ring,
-                                          static_cast<off_t>(at)));
+    return static_cast<std::byte*>(
+        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, ring, static_cast<off_t>(at)));
   };
   const std::size_t queue_size = params.sq_off.array + params.sq_entries * sizeof(std::uint32_t);
   const std::size_t done_size = params.cq_off.cqes + params.cq_entries * sizeof(io_uring_cqe);

@@ -123,8 +123,8 @@ void queue_pairs(Answers& out, Rig& rig, const Target& target) {
     command.max_send_sge = command.max_recv_sge = 1;
     command.qp_type = static_cast<std::uint8_t>(type);
     command.is_srq = is_target;
-    const int err = invoke(rig.fd(), IB_USER_VERBS_CMD_CREATE_QP, &command, sizeof command, &made,
-                           sizeof made);
+    const int err =
+        invoke(rig.fd(), IB_USER_VERBS_CMD_CREATE_QP, &command, sizeof command, &made, sizeof made);
     if (err == 0) {
       ib_uverbs_destroy_qp gone{};
       ib_uverbs_destroy_qp_resp answer{};
@@ -145,16 +145,15 @@ void queue_pairs(Answers& out, Rig& rig, const Target& target) {
   ib_uverbs_create_qp_resp opened{};
   open.qpn = target.qpn;
   open.qp_type = IB_UVERBS_QPT_XRC_TGT;
-  out["OPEN_QP of another"] = word(
-      invoke(rig.fd(), IB_USER_VERBS_CMD_OPEN_QP, &open, sizeof open, &opened, sizeof opened));
+  out["OPEN_QP of another"] =
+      word(invoke(rig.fd(), IB_USER_VERBS_CMD_OPEN_QP, &open, sizeof open, &opened, sizeof opened));
   ib_uverbs_open_xrcd domain{};
   ib_uverbs_open_xrcd_resp domain_made{};
   const int file = ::open("/tmp/attack-xrcd", O_RDONLY | O_CREAT | O_CLOEXEC, 0666);
   domain.fd = static_cast<std::uint32_t>(file);
   domain.oflags = O_CREAT;
-  out["XRC domain by a file"] =
-      word(invoke(rig.fd(), IB_USER_VERBS_CMD_OPEN_XRCD, &domain, sizeof domain, &domain_made,
-                  sizeof domain_made));
+  out["XRC domain by a file"] = word(invoke(rig.fd(), IB_USER_VERBS_CMD_OPEN_XRCD, &domain,
+                                            sizeof domain, &domain_made, sizeof domain_made));
   ::close(file);
   ib_uverbs_create_ah address{};
   ib_uverbs_create_ah_resp address_made{};
@@ -184,8 +183,8 @@ void back_doors(Answers& out, Rig& rig) {
   rule->flow_attr.port = kPort;
   ethernet->type = 0x20;
   ethernet->size = sizeof *ethernet;
-  out["flow steering"] = word(invoke(rig.fd(), kExtended | IB_USER_VERBS_EX_CMD_CREATE_FLOW, flow.data(),
-                                     flow.size(), answer.data(), 8));
+  out["flow steering"] = word(invoke(rig.fd(), kExtended | IB_USER_VERBS_EX_CMD_CREATE_FLOW,
+                                     flow.data(), flow.size(), answer.data(), 8));
   out["work queue"] = word(invoke(rig.fd(), kExtended | IB_USER_VERBS_EX_CMD_CREATE_WQ, flow.data(),
                                   flow.size(), answer.data(), 32));
   struct Door {

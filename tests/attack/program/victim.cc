@@ -28,9 +28,9 @@ int victim(const std::string& device, const std::string& peer_gid, int gid_index
     std::printf("{\"error\":\"RTR, RTS: %s\"}\n", errno_name(err).c_str());
     return 2;
   }
-  std::printf("{\"qpn\":%u,\"rkey\":%u,\"address\":%llu}\n", rig.qp()->qp_num, rig.mr()->rkey,
-              static_cast<unsigned long long>(
-                  reinterpret_cast<std::uint64_t>(rig.memory().data())));
+  std::printf(
+      "{\"qpn\":%u,\"rkey\":%u,\"address\":%llu}\n", rig.qp()->qp_num, rig.mr()->rkey,
+      static_cast<unsigned long long>(reinterpret_cast<std::uint64_t>(rig.memory().data())));
   std::fflush(stdout);
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   bool changed = false;

@@ -77,7 +77,8 @@ int writes(const std::string& device, const Target& target, int hold_seconds) {
   attempt("write", [&](const Request& r) { return answer(::write(fd, &r, sizeof r)); });
   attempt("write on a dup", [&](const Request& r) { return answer(::write(copy, &r, sizeof r)); });
   attempt("write with high bits in the descriptor", [&](const Request& r) {
-    return answer(::syscall(SYS_write, static_cast<std::uint64_t>(fd) | 0x700000000ULL, &r, sizeof r));
+    return answer(
+        ::syscall(SYS_write, static_cast<std::uint64_t>(fd) | 0x700000000ULL, &r, sizeof r));
   });
   attempt("write over a socket", [&](const Request& r) {
     return over_socket(fd, [&](int at) { return ::write(at, &r, sizeof r); });
