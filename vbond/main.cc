@@ -83,10 +83,12 @@ int run(const AgentOptions& options) {
   spdlog::info("qmasq-vbond {} is agent of {}, controller {}, sockets in {}{}", version(),
                options.host, options.controller, options.socket_directory,
                (*metrics)->address().empty() ? "" : ", metrics on " + (*metrics)->address());
-  spdlog::warn(
-      "guard: off: a program that changes the arguments of a verb while the kernel reads "
-      "them can make a connection that was not checked; run only programs you trust this "
-      "far");
+  if (!options.guard) {
+    spdlog::warn(
+        "guard: off: a program that changes the arguments of a verb while the kernel reads "
+        "them can make a connection that was not checked; run only programs you trust this "
+        "far");
+  }
 
   int signal = 0;
   ::sigwait(&signals, &signal);

@@ -120,6 +120,20 @@ Finding check_whoami(const Server& server) {
           fmt::format("{}, {}", caller->name(), role_text(caller->role())), ""};
 }
 
+Finding check_guard(const v1::Agent& agent) {
+  if (agent.guard() == "on") {
+    return {Health::kOk, "agent", "guard",
+            "on: programs cannot change a verb behind the agent's back", ""};
+  }
+  if (agent.guard() == "off") {
+    return {Health::kWarn, "agent", "guard",
+            "off: a program can race the agent's checks of its verbs",
+            "Start qmasq-vbond without --guard off."};
+  }
+  return {Health::kFail, "agent", "guard", agent.guard(),
+          "No device is opened for programs until it works; see the agent's log."};
+}
+
 Findings check_agent(const Shell& shell, std::string& host) {
   auto server = Server::agent(shell.options);
   Failure failure;
@@ -134,7 +148,8 @@ Findings check_agent(const Shell& shell, std::string& host) {
           check_attach_socket(shell.options.socket_dir + "/attach.sock"),
           check_connection(*agent),
           check_sync(*agent),
-          check_nics_of_agent(*agent)};
+          check_nics_of_agent(*agent),
+          check_guard(*agent)};
       for (Finding& finding : check_endpoints(*agent))
         out.push_back(std::move(finding));
       return out;

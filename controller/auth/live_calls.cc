@@ -11,15 +11,29 @@
 
 namespace qmasq::controller {
 
-std::uint64_t LiveCalls::add(std::string caller, std::string serial, End end) {
+Result<std::uint64_t> LiveCalls::add(std::string caller, std::string serial, End end) {
   std::lock_guard lock(mutex_);
+  std::size_t& count = count_[caller];
+  if (count >= kMostOfOne) {
+    return fail(Code::kResourceExhausted,
+                fmt::format("{} has {} calls that wait: end some first", caller, count));
+  }
+  ++count;
   calls_[++last_] = {std::move(caller), std::move(serial), std::move(end)};
   return last_;
 }
 
+void LiveCalls::forget(const std::string& caller) {
+  auto found = count_.find(caller);
+  if (found != count_.end() && --found->second == 0) count_.erase(found);
+}
+
 void LiveCalls::remove(std::uint64_t id) {
   std::lock_guard lock(mutex_);
-  calls_.erase(id);
+  auto found = calls_.find(id);
+  if (found == calls_.end()) return;
+  forget(found->second.caller);
+  calls_.erase(found);
 }
 
 void LiveCalls::apply(const Commit& commit) {
@@ -38,6 +52,7 @@ void LiveCalls::apply(const Commit& commit) {
     std::lock_guard lock(mutex_);
     for (auto it = calls_.begin(); it != calls_.end();) {
       if (has(serials, it->second.serial) || has(names, it->second.caller)) {
+        forget(it->second.caller);
         ended.push_back(std::move(it->second));
         it = calls_.erase(it);
       } else {

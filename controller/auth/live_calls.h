@@ -19,9 +19,13 @@ class LiveCalls {
   // neither the store nor this. It must do nothing where the call is over.
   using End = std::function<void(Error)>;
 
+  // One caller's calls at a time: each waits for minutes, and holds memory.
+  static constexpr std::size_t kMostOfOne = 1024;
+
   // `caller`: its name; `serial`: of its certificate, or empty. Ask AuthBook::check() after, not
-  // before: what is revoked between the two would be missed.
-  [[nodiscard]] std::uint64_t add(std::string caller, std::string serial, End end);
+  // before: what is revoked between the two would be missed. kResourceExhausted: it has too many.
+  [[nodiscard]] Result<std::uint64_t> add(std::string caller, std::string serial, End end);
+  // Of none (0): nothing.
   void remove(std::uint64_t id);
   // Ends those of callers and certificates that the commit revoked.
   void apply(const Commit& commit);
@@ -32,9 +36,12 @@ class LiveCalls {
     std::string serial;
     End end;
   };
+  void forget(const std::string& caller);  // mutex_ held
+
   std::mutex mutex_;
   std::uint64_t last_ = 0;
   std::unordered_map<std::uint64_t, Call> calls_;
+  std::unordered_map<std::string, std::size_t> count_;  // by caller
 };
 
 }  // namespace qmasq::controller

@@ -87,10 +87,12 @@ class WaitCall final : public grpc::ServerUnaryReactor,
              std::chrono::milliseconds timeout) {
     self_ = shared_from_this();
     scope_ = std::move(scope);
-    live_ = context_.gate.live().add(caller.name, caller.certificate_serial,
-                                     [weak = weak_from_this()](Error why) {
-                                       if (auto self = weak.lock()) self->cut(std::move(why));
-                                     });
+    auto live = context_.gate.live().add(caller.name, caller.certificate_serial,
+                                         [weak = weak_from_this()](Error why) {
+                                           if (auto self = weak.lock()) self->cut(std::move(why));
+                                         });
+    if (!live) return cut(std::move(live).error());
+    live_ = *live;
     if (auto still = context_.gate.check(caller); !still) return cut(std::move(still).error());
     watch_.post([self = self_, revision, timeout](Hub& hub) {
       if (revision > hub.world().revision()) {
@@ -160,6 +162,7 @@ void HostServiceImpl::fill_status(const Host& host, v1::Host* out) const {
   status->set_applied_revision(live->applied.value);
   status->set_rejected_revision(live->rejected.value);
   status->set_reject_reason(live->reject_reason);
+  status->set_guard(live->guard);
 }
 
 grpc::Status HostServiceImpl::CreateHost(grpc::ServerContext* rpc,

@@ -42,10 +42,12 @@ class SyncStream final : public grpc::ServerBidiReactor<v1::SyncRequest, v1::Syn
     auto caller = context_.gate.admit(rpc, kSync, nullptr);
     if (!caller) return finish(to_grpc(caller.error()));
     caller_ = std::move(*caller);
-    live_ = context_.gate.live().add(caller_.name, caller_.certificate_serial,
-                                     [weak = weak_from_this()](Error why) {
-                                       if (auto self = weak.lock()) self->close(std::move(why));
-                                     });
+    auto live = context_.gate.live().add(caller_.name, caller_.certificate_serial,
+                                         [weak = weak_from_this()](Error why) {
+                                           if (auto self = weak.lock()) self->close(std::move(why));
+                                         });
+    if (!live) return finish(to_grpc(live.error()));
+    live_ = *live;
     if (auto still = context_.gate.check(caller_); !still) return finish(to_grpc(still.error()));
     read_next();
   }

@@ -131,6 +131,7 @@ pid_t FakeKernel::fork(pid_t process) {
   std::lock_guard lock(mutex_);
   pid_t pid = next_pid_++;
   processes_[pid] = processes_.at(process);
+  processes_[pid].parent = process;
   tasks_[pid] = pid;
   for (const auto& [fd, file] : processes_[pid].table)
     ++files_[file].references;
@@ -500,6 +501,36 @@ std::vector<std::optional<vbond::TaskInspector::Holder>> FakeKernel::find_holder
     }
   }
   return out;
+}
+
+// Ids are not used again here.
+ErrnoOr<std::uint64_t> FakeKernel::started(pid_t pid) {
+  std::lock_guard lock(mutex_);
+  if (!processes_.contains(pid)) return tl::unexpected(ESRCH);
+  return static_cast<std::uint64_t>(pid);
+}
+
+std::vector<pid_t> FakeKernel::descendants(pid_t pid) {
+  std::lock_guard lock(mutex_);
+  std::vector<pid_t> out{pid};
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    for (const auto& [child, process] : processes_) {
+      if (process.parent == out[i]) out.push_back(child);
+    }
+  }
+  out.erase(out.begin());
+  return out;
+}
+
+int FakeKernel::end(pid_t pid, const std::function<bool()>& still) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!processes_.contains(pid)) return ESRCH;
+  }
+  if (!still()) return ECANCELED;
+  std::lock_guard lock(mutex_);
+  die(pid);
+  return 0;
 }
 
 }  // namespace qmasq::test

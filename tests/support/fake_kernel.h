@@ -111,6 +111,9 @@ class FakeKernel final : public vbond::TenantMemory,
   vbond::ErrnoOr<UniqueFd> take(pid_t tid, int fd) override;
   vbond::ErrnoOr<dev_t> device_of(pid_t tid, int fd) override;
   std::vector<std::optional<Holder>> find_holders(std::span<const int> own) override;
+  vbond::ErrnoOr<std::uint64_t> started(pid_t pid) override;
+  std::vector<pid_t> descendants(pid_t pid) override;
+  int end(pid_t pid, const std::function<bool()>& still) override;
 
  private:
   class File;
@@ -125,6 +128,7 @@ class FakeKernel final : public vbond::TenantMemory,
     std::map<std::uint64_t, std::vector<std::byte>> memory;
     std::uint64_t next_address = 0x10000;
     pid_t listener = 0;  // process that it inherited its filter from
+    pid_t parent = 0;    // 0: none
   };
   struct Listener {
     std::deque<vbond::Notification> queue;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <optional>
@@ -23,6 +24,7 @@
 #include "vbond/enforce/enforcer.h"
 #include "vbond/enforce/query_answers.h"
 #include "vbond/events/event_log.h"
+#include "vbond/guard/metrics.h"
 #include "vbond/intercept/interceptor.h"
 #include "vbond/join/membership.h"
 #include "vbond/local/agent_server.h"
@@ -130,6 +132,8 @@ struct Agent::Impl {
   void on_endpoint(EndpointUid uid, const EndpointPtr& endpoint);
   void on_nics(const HostNics& now);
   void on_in_sync();
+  void put_under_guard(const Nic& nic);
+  [[nodiscard]] std::string guard_text() const;
 
   const AgentOptions options;
   AgentSeams seams;
@@ -142,6 +146,7 @@ struct Agent::Impl {
   NicTable nic_table;
   NicMetrics nic_metrics;
   SyncMetrics sync_metrics;
+  GuardMetrics guard_metrics;
   conntrack::GroupSets sets;
   PeerMap peers;
   conntrack::Tracker tracker;
@@ -196,6 +201,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       events(clock, kEventsKept),
       nic_metrics(metrics.registry()),
       sync_metrics(metrics.registry()),
+      guard_metrics(metrics.registry()),
       peers(sets),
       tracker(sets, peers, {options.connections_per_vpc}),
       endpoints(peers, sync_state),
@@ -222,7 +228,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
               : nullptr,
           [this](EndpointUid, const BondStatus&) { chores->post([this] { reporter.refresh(); }); }),
       interceptor({renamer, endpoints, nic_table, events, clock, *seams.memory, *seams.devices,
-                   *seams.tasks, metrics.registry(), admission},
+                   *seams.tasks, metrics.registry(), admission, seams.guard.get()},
                   intercept_options(options)),
       enforcer(
           tracker, sets, connections, *enforcement, clock, &policy_metrics,
@@ -274,7 +280,8 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                seams.node_of},
               {interceptor.options().reserved_first, interceptor.options().reserved_count,
                options.tenant_opens, seams.device_directory, hidden_from_programs(options)}),
-      standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor, qos},
+      standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor, qos,
+                seams.guard.get()},
                {options.host, options.controller, seams.features}) {
   policies.add_listener(
       [this](const PolicyTable::Changed& changed) { admission.policies_changed(changed); });
@@ -307,10 +314,32 @@ void Agent::Impl::on_nics(const HostNics& now) {
           nic.device, nic.driver.empty() ? "unknown" : nic.driver);
     }
   }
+  for (const Nic& nic : now.nics) {
+    if (options.tenant_opens.contains(nic.device)) put_under_guard(nic);
+  }
   nic_table.update(now.nics);
   qos.update_nics(now);
-  sync.report_host(now);
+  const std::string guard = guard_text();
+  guard_metrics.show(guard);
+  sync.report_host(now, guard);
   chores->post([this] { files.refresh_all(); });
+}
+
+// Before the table has it, so before a tenant gets it.
+void Agent::Impl::put_under_guard(const Nic& nic) {
+  if (!seams.guard || !seams.node_of) return;
+  const std::string node = seams.device_directory + "/" + seams.node_of(nic.device);
+  struct stat status {};
+  if (::stat(node.c_str(), &status) != 0 || !S_ISCHR(status.st_mode)) {
+    spdlog::error("{} of {} is no device: the guard does not watch who opens it", node, nic.device);
+    return;
+  }
+  if (auto marked = seams.guard->open_by_tenants(status.st_rdev); !marked)
+    spdlog::error("{}: {}", nic.device, marked.error().message);
+}
+
+std::string Agent::Impl::guard_text() const {
+  return seams.guard ? seams.guard->describe() : "off";
 }
 
 void Agent::Impl::on_in_sync() {
@@ -345,6 +374,10 @@ Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, AgentSe
                               nic.device, nic.driver.empty() ? "unknown" : nic.driver));
     }
   }
+  if (parts.seams.guard) {
+    parts.seams.guard->listen(
+        [&parts](const Violation& violation) { parts.interceptor.punish(violation); });
+  }
   QMASQ_ASSIGN(parts.server, AgentServer::start(parts.socket, parts.standing, parts.events,
                                                 parts.access));
   AttachServerOptions attach;
@@ -372,6 +405,7 @@ bool Agent::stop(std::chrono::milliseconds patience) {
   parts.enforcement->stop();
   // What is programmed stays: tenants' queue pairs go on without us.
   parts.limits->stop();
+  if (parts.seams.guard) parts.seams.guard->stop();
   if (!parts.interceptor.stop(patience)) return false;
   parts.server.reset();
   parts.chores->stop();

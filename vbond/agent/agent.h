@@ -11,6 +11,7 @@
 #include "common/metrics.h"
 #include "common/result.h"
 #include "vbond/agent/options.h"
+#include "vbond/guard/guard.h"
 #include "vbond/kernel/task_inspector.h"
 #include "vbond/kernel/tenant_memory.h"
 #include "vbond/kernel/verbs_device.h"
@@ -31,6 +32,7 @@ struct AgentSeams {
   std::shared_ptr<TenantMemory> memory;
   std::shared_ptr<VerbsDevices> devices;
   std::shared_ptr<TaskInspector> tasks;
+  std::shared_ptr<Guard> guard;  // null: none, as with --guard off
   GidStaging::Roots files;
   std::string device_directory = "/dev/infiniband";
   // Name of an RDMA device's node there ("rxe0" -> "uverbs0"), empty if it has none.

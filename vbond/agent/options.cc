@@ -40,7 +40,7 @@ struct Raw {
   std::string overlay = "builtin";
   std::string socket_dir = "/run/qmasq";
   std::string metrics;
-  std::string guard;
+  std::string guard = "on";
   std::string log_level = "info";
 };
 
@@ -100,10 +100,12 @@ void declare(CLI::App& app, Raw& raw) {
       ->capture_default_str();
   app.add_option("--metrics", raw.metrics, "Serve Prometheus metrics there (default: not at all)")
       ->type_name("ADDR:PORT");
-  app.add_option("--guard", raw.guard,
-                 "Must be off: the guard against programs that change a verb while it runs does "
-                 "not exist yet")
-      ->type_name("off");
+  app.add_option(
+         "--guard", raw.guard,
+         "Programs that change a verb while the kernel reads it: on: they are ended; off: they "
+         "get away with it")
+      ->type_name("on|off")
+      ->capture_default_str();
   app.add_option("--log-level", raw.log_level, "trace, debug, info, warn or error")
       ->type_name("LEVEL")
       ->capture_default_str();
@@ -209,9 +211,10 @@ Result<AgentOptions> check(const Raw& raw) {
   }
   out.connections_per_vpc = raw.connections_per_vpc;
   out.socket_directory = raw.socket_dir;
-  if (!raw.guard.empty() && raw.guard != "off") {
-    return wrong(fmt::format("--guard: '{}' is not offered, only off", raw.guard));
+  if (raw.guard != "on" && raw.guard != "off") {
+    return wrong(fmt::format("--guard: '{}' is not on or off", raw.guard));
   }
+  out.guard = raw.guard == "on";
   out.metrics_address = raw.metrics;
   out.log_level = raw.log_level;
   return out;

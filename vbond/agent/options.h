@@ -35,6 +35,8 @@ struct AgentOptions {
   // "vpcs/blue/endpoints/a" to the index of its port on the NIC's switch, for devlink.
   std::map<std::string, std::uint32_t> endpoint_ports;
   bool builtin_overlay = true;
+  // The guard against programs that change a verb while the kernel reads it.
+  bool guard = true;
   // Most connections of one VPC on this host.
   std::size_t connections_per_vpc = std::size_t{1} << 20U;
   std::string socket_directory = "/run/qmasq";

@@ -45,7 +45,7 @@ v1::Agent Standing::describe() {
   add_endpoints(out);
   for (const std::string& feature : facts_.features)
     out.add_features(feature);
-  out.set_guard("off");
+  out.set_guard(parts_.guard != nullptr ? parts_.guard->describe() : "off");
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "vbond/bond/binder.h"
+#include "vbond/guard/guard.h"
 #include "vbond/intercept/interceptor.h"
 #include "vbond/local/agent_view.h"
 #include "vbond/qos/qos_manager.h"
@@ -28,6 +29,7 @@ class Standing final : public AgentView {
     const Binder& binder;
     const Interceptor& interceptor;
     const QosManager& qos;
+    const Guard* guard = nullptr;  // none: off
   };
   struct Facts {
     std::string host;        // "hosts/hostA"

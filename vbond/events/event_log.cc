@@ -50,6 +50,8 @@ const char* to_string(EventType type) {
       return "limit-unenforced";
     case EventType::kLimitEnforced:
       return "limit-enforced";
+    case EventType::kGuardViolation:
+      return "guard-violation";
   }
   return "unknown";
 }

@@ -39,6 +39,7 @@ enum class EventType {
   kOverRate,         // a verb was refused: it came too soon after others
   kLimitUnenforced,  // a limit of a QoS policy does not hold (any more); the reason says why
   kLimitEnforced,    // it does (again)
+  kGuardViolation,   // a program made a verb call that was not let run, and was ended
 };
 [[nodiscard]] const char* to_string(EventType type);
 

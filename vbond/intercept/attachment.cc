@@ -21,6 +21,12 @@ std::int64_t nanoseconds(std::chrono::steady_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
 
+std::optional<std::uint64_t> start_of(TaskInspector& tasks, pid_t pid) {
+  auto started = tasks.started(pid);
+  if (!started) return std::nullopt;
+  return *started;
+}
+
 }  // namespace
 
 Attachment::Attachment(Services& services, std::unique_ptr<NotificationPort> port,
@@ -30,6 +36,7 @@ Attachment::Attachment(Services& services, std::unique_ptr<NotificationPort> por
       endpoint_name(std::move(endpoint_name_in)),
       pid(pid_in),
       command(std::move(command_in)),
+      started(start_of(services.parts.tasks, pid_in)),
       tenancy(services.parts.admission.tenancy(endpoint, endpoint_name)),
       services_(services),
       port_(std::move(port)),

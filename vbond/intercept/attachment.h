@@ -13,6 +13,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -62,6 +63,8 @@ class Attachment {
   const std::string endpoint_name;
   const pid_t pid;
   const std::string command;
+  // With pid, the program itself; nothing: it was gone already.
+  const std::optional<std::uint64_t> started;
   const std::shared_ptr<Tenancy> tenancy;
   Flights flights;
   Brake brake;
@@ -74,6 +77,12 @@ class Attachment {
     revoked_.store(true, std::memory_order_release);
     brake.release();
   }
+  // Its program broke out: whoever of it makes a trapped call dies.
+  void condemn() {
+    condemned_.store(true, std::memory_order_release);
+    revoke();
+  }
+  [[nodiscard]] bool condemned() const { return condemned_.load(std::memory_order_acquire); }
   [[nodiscard]] bool revoked() const { return revoked_.load(std::memory_order_acquire); }
 
   // Starts the first receiver.
@@ -118,6 +127,7 @@ class Attachment {
   const std::function<void()> wake_steward_;
   ContextTable contexts_;
   std::atomic<bool> revoked_{false};
+  std::atomic<bool> condemned_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> calls_{0};
   std::atomic<int> to_leave_{0};  // receivers that should end

@@ -90,6 +90,14 @@ void destroy_all_counted(Context& context) {
   context.inventory.clear();
 }
 
+// QPs that were made behind the agent's back. REQUIRES: context.mutex held.
+void find_smuggled(Context& context) {
+  auto listing = ContextObjects(context).list(qos::Resource::kQueuePairs);
+  if (!listing) return;
+  for (std::uint32_t handle : listing->handles)
+    context.queue_pairs.try_emplace(handle);
+}
+
 }  // namespace
 
 void close_context(Services& services, Context& context, const std::string& endpoint_name,
@@ -100,6 +108,7 @@ void close_context(Services& services, Context& context, const std::string& endp
     if (context.closed) return;
     context.closed = true;
     queue_pairs = context.queue_pairs.size();
+    if (services.guard().state(context.slot).condemned) find_smuggled(context);
     // A QP that stays (its NIC is gone) goes with the file. So do address handles: without a QP
     // nothing can be sent to them.
     for (const auto& [handle, type] : context.queue_pairs)

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "vbond/admission/inventory.h"
+#include "vbond/guard/guard.h"
 #include "vbond/intercept/address_handles.h"
 #include "vbond/intercept/metrics.h"
 #include "vbond/kernel/task_inspector.h"
@@ -38,7 +39,8 @@ struct Context : std::enable_shared_from_this<Context> {
 
   const ContextInfo info;
   const std::unique_ptr<VerbsFile> file;
-  const bool software;  // rxe, siw: doorbells by write(), nothing but memory regions is pinned
+  Guard::Slot slot = 0;  // set before anybody else has the context
+  const bool software;   // rxe, siw: doorbells by write(), nothing but memory regions is pinned
 
   // As the tenant's calls carry it once one of them succeeded; until then what the driver's name
   // says, 0 unknown.

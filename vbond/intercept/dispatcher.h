@@ -42,6 +42,10 @@ class Dispatcher {
   };
   using Found = ErrnoOr<std::shared_ptr<Context>>;
 
+  // The workload is to end, and this process of it is still there.
+  void end_caller(Attachment& attachment, const Notification& call);
+  // Puts the context under the guard, before a tenant can use it. 0 or an errno, reported.
+  [[nodiscard]] int put_under_guard(Trap& trap, Context& context);
   [[nodiscard]] Answer serve(Trap& trap);
   [[nodiscard]] Answer serve_open(Trap& trap);
   [[nodiscard]] Answer open_device(Trap& trap, const std::string& node, std::uint64_t flags);

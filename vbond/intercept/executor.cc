@@ -11,6 +11,7 @@
 
 #include "vbond/intercept/checks.h"
 #include "vbond/intercept/quota.h"
+#include "vbond/intercept/turn.h"
 #include "vbond/rename/renamer.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/device.h"
@@ -64,8 +65,8 @@ class Execution {
     Outcome outcome = Outcome::kExecuted;
     std::int64_t value = 0;
     {
-      std::lock_guard lock(context_.mutex);
-      if (context_.closed) return Answer::fails(ENODEV, Outcome::kRefused);
+      auto turn = take_turn(trap_, context_);
+      if (!turn) return turn.error();
       if (verb_.handler == Handler::kQueryGidEntry || verb_.handler == Handler::kQueryGidTable) {
         outcome = Outcome::kAnswered;
         if (auto done = answer_gids(); !done)
@@ -532,7 +533,7 @@ Answer serve_verb(Trap& trap, Context& context, const uverbs::Call& call, const 
                         verb.handler == Handler::kDestroyQp ||
                         (verb.run_in == uverbs::RunIn::kAgentOnSoftwareNic && context.software);
   if (by_agent) return execute(trap, context, call, verb);
-  return check_and_run(trap, context, call, verb);
+  return let_run(trap, context, call, check_and_run(trap, context, call, verb));
 }
 
 }  // namespace qmasq::vbond

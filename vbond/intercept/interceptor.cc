@@ -22,6 +22,7 @@
 #include "vbond/events/event_log.h"
 #include "vbond/intercept/attachment.h"
 #include "vbond/intercept/dispatcher.h"
+#include "vbond/intercept/ending.h"
 #include "vbond/intercept/holder_watch.h"
 #include "vbond/intercept/quota.h"
 #include "vbond/intercept/services.h"
@@ -147,6 +148,30 @@ class Interceptor::Impl {
     }
     for (const QpKey& key : barred)
       with_context(key.context, [&](const Hands& hands) { renamer.bar_datagram(key, hands); });
+  }
+
+  void punish(const Violation& violation) {
+    services_.metrics.count_violation(violation.what);
+    AttachmentPtr guilty;
+    std::shared_ptr<Context> context;
+    for (const AttachmentPtr& attachment : everything()) {
+      for (auto& each : attachment->contexts().all()) {
+        if (violation.context == 0 || each->info.id != violation.context) continue;
+        guilty = attachment;
+        context = std::move(each);
+      }
+    }
+    Event event;
+    event.type = EventType::kGuardViolation;
+    event.pid = violation.pid;
+    event.command = violation.command;
+    event.reason = violation.reason;
+    if (guilty) {
+      event.endpoint = guilty->endpoint_name;
+      event.reason += "; " + std::to_string(end_workload(services_, *guilty, context)) +
+                      " more processes of the program were ended";
+    }
+    services_.parts.events.record(std::move(event));
   }
 
   InterceptStats stats() const {
@@ -367,6 +392,9 @@ void Interceptor::detach_endpoint(EndpointUid endpoint) {
 }
 void Interceptor::enforce(std::span<const conntrack::Effect> effects) {
   impl_->enforce(effects);
+}
+void Interceptor::punish(const Violation& violation) {
+  impl_->punish(violation);
 }
 InterceptStats Interceptor::stats() const {
   return impl_->stats();

@@ -28,11 +28,13 @@ namespace qmasq::vbond {
 class AdmissionControl;
 class EndpointTable;
 class EventLog;
+class Guard;
 class NicTable;
 class Renamer;
 class TaskInspector;
 class TenantMemory;
 class VerbsDevices;
+struct Violation;
 
 // What `qmasq` and GetAgent show of an attachment.
 struct AttachmentInfo {
@@ -67,6 +69,7 @@ class Interceptor {
     TaskInspector& tasks;
     prometheus::Registry& registry;
     AdmissionControl& admission;
+    Guard* guard = nullptr;  // none: as --guard off
   };
   Interceptor(const Parts& parts, InterceptOptions options);
   // stop(), and waits for as long as it takes.
@@ -87,6 +90,11 @@ class Interceptor {
   // its context that is on its way. Then the end of those UD QPs that the rules leave nobody to
   // talk to.
   void enforce(std::span<const conntrack::Effect> effects);
+
+  // The guard's word that a program did what it must not. Its context is closed with its QPs, then
+  // the whole workload ends: every process that has the file open, the program that attached and
+  // what it started, and whoever of it makes another trapped call.
+  void punish(const Violation& violation);
 
   [[nodiscard]] InterceptStats stats() const;
   [[nodiscard]] std::vector<AttachmentInfo> list() const;

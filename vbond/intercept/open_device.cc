@@ -142,6 +142,8 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
   if ((flags & O_DIRECTORY) != 0) return Answer::fails(ENOTDIR);
   if (trap.attachment.revoked()) return trap.refuse(verb, ENODEV, "the endpoint is gone");
   if (!nic) return trap.refuse(verb, ENODEV, "the agent knows no RDMA device behind " + node);
+  if (auto ready = services_.guard().ready(); !ready)
+    return trap.refuse(verb, ENODEV, ready.error().message);
   if (!admit(trap, verb, {qos::VerbKind::kContexts})) return over_rate();
 
   ContextTable& contexts = trap.attachment.contexts();
@@ -186,7 +188,22 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
   auto context = std::make_shared<Context>(
       std::move(info), std::move(*file), is_software(nic->driver), driver_id_of(nic->driver),
       TaskInspector::Holder{*pid, *number}, trap.attachment.tenancy, page_size());
+  if (int err = put_under_guard(trap, *context); err != 0)
+    return Answer::fails(err, Outcome::kRefused);
   return hand_over(trap, context, (flags & O_CLOEXEC) != 0);
+}
+
+int Dispatcher::put_under_guard(Trap& trap, Context& context) {
+  auto slot = services_.guard().manage(context.file->descriptor(), context.info.id);
+  if (slot) {
+    context.slot = *slot;
+    return 0;
+  }
+  return trap
+      .refuse(to_string(OtherCall::kOpen), slot.error() == ENOSPC ? EMFILE : ENODEV,
+              slot.error() == ENOSPC ? "the guard can keep track of no more open devices"
+                                     : "the guard does not know this open device")
+      .err;
 }
 
 Answer Dispatcher::hand_over(Trap& trap, const std::shared_ptr<Context>& context,
@@ -243,6 +260,7 @@ ErrnoOr<std::shared_ptr<Context>> Dispatcher::adopt(Trap& trap, int fd, const st
       std::move(info), std::move(*file), is_software(nic->driver), driver_id_of(nic->driver),
       TaskInspector::Holder{*pid, fd}, attachment.tenancy, page_size());
   context->handed_over = true;
+  if (int err = put_under_guard(trap, *context); err != 0) return tl::unexpected(ENODEV);
   // Two threads of the tenant may come with the same file at once; the table keeps the first.
   auto kept = attachment.contexts().add_or_find(context);
   if (kept && *kept == context) record_opened(trap, *context);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "vbond/guard/guard.h"
 #include "vbond/intercept/interceptor.h"
 #include "vbond/intercept/metrics.h"
 #include "vbond/intercept/options.h"
@@ -15,6 +16,8 @@ class Tenancy;
 
 // What every part of this folder works with. Owned by the Interceptor, outlives all of its threads.
 struct Services {
+  [[nodiscard]] Guard& guard() { return parts.guard != nullptr ? *parts.guard : no_guard; }
+
   Interceptor::Parts parts;
   InterceptOptions options;
   InterceptMetrics metrics;
@@ -22,6 +25,7 @@ struct Services {
   // reclaim() of quota.h over all attachments, those that end included.
   std::function<void(const Tenancy& tenancy, bool all_of_vpc)> reclaim =
       [](const Tenancy& /*tenancy*/, bool /*all_of_vpc*/) {};
+  NoGuard no_guard{};
 };
 
 }  // namespace qmasq::vbond

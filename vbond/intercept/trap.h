@@ -65,6 +65,10 @@ class Trap {
   bool over_rate = false;
   bool unpaid = false;
   Expectation expectation;
+  // Type of the QP that the call makes if it is let run; 0: none.
+  std::uint32_t qp_type = 0;
+  // The guard was told to let this call run on it.
+  std::shared_ptr<Context> permitted;
 
   // The task that was read from is the one that called. After reading and before acting on it,
   // and before writing: ids of tasks are used again.

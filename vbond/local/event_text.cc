@@ -31,7 +31,8 @@ constexpr std::array kTypes = {EventType::kAttached,
                                EventType::kOverQuota,
                                EventType::kOverRate,
                                EventType::kLimitUnenforced,
-                               EventType::kLimitEnforced};
+                               EventType::kLimitEnforced,
+                               EventType::kGuardViolation};
 
 std::string known_types() {
   std::string out;

@@ -113,6 +113,7 @@ class ConnectionTable {
     Qpn qpn;
     Qpn peer_qpn;
     uverbs::QpType type{};
+    uverbs::QpState state = uverbs::QpState::kReset;  // as the agent last moved it
   };
   [[nodiscard]] Qpns qpns(QpKey key) const;
   // The UD QPs.

@@ -47,6 +47,13 @@ bool starts_datagrams(uverbs::QpType type, const uverbs::ModifyQp& command) {
           command.state == uverbs::QpState::kRts);
 }
 
+// What may become ready to send is what the agent itself has made ready to receive, with a peer
+// that it has checked: should a program have got there in another way, it gets no further.
+bool was_ready(uverbs::QpState state) {
+  return state == uverbs::QpState::kRtr || state == uverbs::QpState::kRts ||
+         state == uverbs::QpState::kSqd || state == uverbs::QpState::kSqe;
+}
+
 }  // namespace
 
 Verdict<void> Renamer::check_create_qp(const ContextInfo& context, uverbs::QpType type) {
@@ -126,6 +133,10 @@ Verdict<ModifyPlan> Renamer::decide(const ContextInfo& context, uverbs::ModifyQp
   plan.dest_qpn = command.dest_qpn;
 
   const ConnectionTable::Qpns known = parts_.connections.qpns(plan.key);
+  if (command.sets(qp_mask::kState) && command.state == uverbs::QpState::kRts &&
+      !was_ready(known.state)) {
+    return refuse(EINVAL, "the QP is not ready to receive, as far as the agent moved it");
+  }
   if (starts_datagrams(known.type, command)) {
     if (auto ever = check_transport(context, known.type); !ever) {
       return tl::unexpected(std::move(ever).error());

@@ -140,10 +140,10 @@ void SyncClient::retry() {
   shared_->wake.notify_all();
 }
 
-void SyncClient::report_host(const HostNics& nics) {
+void SyncClient::report_host(const HostNics& nics, std::string guard) {
   {
     std::lock_guard lock(shared_->mutex);
-    shared_->outbox.report_host(nics);
+    shared_->outbox.report_host(nics, std::move(guard));
   }
   shared_->wake.notify_all();
 }

@@ -71,7 +71,8 @@ class SyncClient {
   void retry();
 
   // Any thread; never wait.
-  void report_host(const HostNics& nics);
+  // `guard`: as in HostStatus.
+  void report_host(const HostNics& nics, std::string guard = {});
   void report_endpoint(EndpointUid uid, const EndpointReport& report);
   void forget_endpoint(EndpointUid uid);
 

@@ -58,6 +58,20 @@ int main(int argc, char** argv) {
   app.add_subcommand("hostile", "Send broken arguments and tell each errno")->callback([&] {
     exit_code = probe::hostile(device);
   });
+  probe::RaceOptions breakout;
+  auto declare_breakout = [&](const char* name, const char* text, auto run) {
+    auto* command = app.add_subcommand(name, text);
+    command->add_option("--gid", breakout.peer_gid, "Peer, as the wire knows it")->required();
+    command->add_option("--gid-index", breakout.gid_index, "In the device's own table");
+    command->add_option("--rounds", breakout.rounds, "Try so many times");
+    command->add_option("--hold", breakout.hold_seconds, "Keep the QP so many seconds");
+    command->callback([&, run] {
+      breakout.device = device;
+      exit_code = run(breakout);
+    });
+  };
+  declare_breakout("race", "Make MODIFY_QP of an admitted REG_MR", probe::race);
+  declare_breakout("legacy", "MODIFY_QP by write()", probe::legacy);
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

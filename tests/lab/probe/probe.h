@@ -55,4 +55,18 @@ struct HoardOptions {
 // Objects of one kind until one fails: how many there were, and its errno.
 int hoard(const HoardOptions& options);
 
+
+struct RaceOptions {
+  std::string device = "rxe0";
+  std::string peer_gid;  // as the wire knows it, not the VPC
+  int gid_index = 1;     // of the device's own table
+  int rounds = 1000;
+  int hold_seconds = 0;  // after it worked
+};
+// Tries to connect a QP behind the agent's back: by swapping the arguments of a registration of
+// memory, or by a plain write() on a device that it opened itself. Says {"ready":true} first: a
+// program that is killed says nothing more.
+int race(const RaceOptions& options);
+int legacy(const RaceOptions& options);
+
 }  // namespace qmasq::probe

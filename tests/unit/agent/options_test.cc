@@ -153,7 +153,7 @@ TEST(AgentOptions, SayWhatIsWrong) {
            {{"--open", "rxe0=me"}, "rxe0=me"},
            {{"--overlay", "vlan"}, "vlan"},
            {{"--socket-dir", "run"}, "run"},
-           {{"--guard", "on"}, "only off"},
+           {{"--guard", "maybe"}, "maybe"},
            {{"--nonsense"}, "--nonsense"},
            {{"stray"}, "stray"},
            {{"--nic", "rxe0", "stray"}, "stray"}}) {
