@@ -89,9 +89,8 @@ std::string role_text(v1::Role role) {
 
 void add_audit_commands(CLI::App& root, Shell& shell) {
   auto args = std::make_shared<AuditArguments>();
-  CLI::App& command =
-      add_command(root, shell, "audit",
-                  "Who changed what, and who was refused, newest first", args, audit);
+  CLI::App& command = add_command(
+      root, shell, "audit", "Who changed what, and who was refused, newest first", args, audit);
   command
       .add_option("--filter", args->filter,
                   "FIELD=VALUE, joined by AND; fields: caller, method, resource, status")
