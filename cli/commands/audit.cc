@@ -97,7 +97,7 @@ void add_audit_commands(CLI::App& root, Shell& shell) {
       ->type_name("FILTER");
   command.add_option("-n,--limit", args->most, "At most so many [50]")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 100'000));
   add_output_option(command, shell.options);
   add_controller_options(command, shell.options);
   command.footer(R"(
