@@ -112,11 +112,12 @@ Outcome<v1::Access> asked_for(const Arguments& args) {
   }
   const bool by_certificate = !args.user && !args.group;
   if (by_certificate == args.out.empty()) {
-    return failed(kExitUsage,
-                  by_certificate
-                      ? "give --out DIR for a certificate, or --user or --group for somebody on the "
-                        "controller's machine"
-                      : "--out is for certificates: a user or group of the machine needs none");
+    return failed(
+        kExitUsage,
+        by_certificate
+            ? "give --out DIR for a certificate, or --user or --group for somebody on the "
+              "controller's machine"
+            : "--out is for certificates: a user or group of the machine needs none");
   }
   return out;
 }
@@ -125,8 +126,7 @@ Outcome<v1::Access> asked_for(const Arguments& args) {
 Outcome<trust::PrivateKey> new_key(const std::string& directory) {
   if (auto there = trust::read_identity(directory);
       there || there.error().code != Code::kNotFound) {
-    return failed(kExitFailed,
-                  fmt::format("{} holds a key and certificate already", directory),
+    return failed(kExitFailed, fmt::format("{} holds a key and certificate already", directory),
                   "Choose another --out, or move it away.");
   }
   auto key = trust::PrivateKey::generate();
@@ -165,9 +165,8 @@ Outcome<int> create(const Shell& shell, const Arguments& args) {
     shell.console.err << fmt::format(
         "key and certificate are in {}: use them with --certificates {}\n", args.out, args.out);
   }
-  return show_one(shell, made.access(), [](const Shell& on, const v1::Access& one) {
-    print_table(on, {one});
-  });
+  return show_one(shell, made.access(),
+                  [](const Shell& on, const v1::Access& one) { print_table(on, {one}); });
 }
 
 Outcome<int> list(const Shell& shell, const Arguments&) {
@@ -209,9 +208,8 @@ Outcome<int> revoke(const Shell& shell, const Arguments& args) {
   request.set_request_id(args.request_id);
   auto access = server.call(stub, &Stub::RevokeAccess, request);
   if (!access) return suggest(server, access.error(), *id);
-  return show_one(shell, *access, [](const Shell& on, const v1::Access& one) {
-    print_table(on, {one});
-  });
+  return show_one(shell, *access,
+                  [](const Shell& on, const v1::Access& one) { print_table(on, {one}); });
 }
 
 // Ours, in the directory that it is in.
@@ -229,8 +227,7 @@ Outcome<int> renew(const Shell& shell, const Arguments&) {
   v1::RenewCertificateRequest request;
   request.set_certificate_request(*text);
   QMASQ_ASSIGN(v1::Certificate made, server.call(stub, &Stub::RenewCertificate, request));
-  auto written =
-      trust::write_identity(directory, *key, made.certificate(), made.ca_certificate());
+  auto written = trust::write_identity(directory, *key, made.certificate(), made.ca_certificate());
   if (!written) return failed(written.error());
   shell.console.err << fmt::format("{} is good until {}\n", directory,
                                    time_text(made.expire_time()));
@@ -251,9 +248,10 @@ void add_create_options(CLI::App& command, Arguments& args) {
       ->allow_extra_args(false)
       ->delimiter(',')
       ->type_name("VPC");
-  auto* user = command.add_option("--user", args.user,
-                                  "This user of the controller's machine, instead of a certificate;\n"
-                                  "by number or by a name of this machine");
+  auto* user =
+      command.add_option("--user", args.user,
+                         "This user of the controller's machine, instead of a certificate;\n"
+                         "by number or by a name of this machine");
   user->type_name("USER");
   command.add_option("--group", args.group, "The same for the members of a group")
       ->type_name("GID")
@@ -262,7 +260,8 @@ void add_create_options(CLI::App& command, Arguments& args) {
       .add_option("--out", args.out,
                   "Directory for key and certificate, made here; the key leaves it\nnever")
       ->type_name("DIR");
-  add_lifetime(command, "--ttl", args.ttl, "How long the certificate is good, at most 10 years [90d]");
+  add_lifetime(command, "--ttl", args.ttl,
+               "How long the certificate is good, at most 10 years [90d]");
   command.add_flag("--validate-only", args.validate_only, "Check everything, change nothing");
   command
       .add_option("--request-id", args.request_id,
@@ -287,9 +286,8 @@ void add_access_commands(CLI::App& root, Shell& shell) {
     return add_resource_command(group, shell, name, description, args, action,
                                 "alice or accesses/alice", "ACCESS");
   };
-  add_create_options(add("create", "Give a person, a program or a user of the machine a role",
-                         create),
-                     *args);
+  add_create_options(
+      add("create", "Give a person, a program or a user of the machine a role", create), *args);
   add("list", "List who has a role, and who had one", list);
   add("get", "Show one of them", get).footer(R"(
 Example:
@@ -303,9 +301,9 @@ Example:
   revoke_command.footer(R"(
 Example:
   qmasq access revoke alice)");
-  CLI::App& renew_command = add_command(
-      group, shell, "renew", "Exchange your own certificate for a new one before it expires", args,
-      renew);
+  CLI::App& renew_command =
+      add_command(group, shell, "renew",
+                  "Exchange your own certificate for a new one before it expires", args, renew);
   add_controller_options(renew_command, shell.options);
   renew_command.footer(R"(
 Example:

@@ -89,16 +89,15 @@ std::string role_text(v1::Role role) {
 
 void add_audit_commands(CLI::App& root, Shell& shell) {
   auto args = std::make_shared<AuditArguments>();
-  CLI::App& command =
-      add_command(root, shell, "audit",
-                  "Who changed what, and who was refused, newest first", args, audit);
+  CLI::App& command = add_command(
+      root, shell, "audit", "Who changed what, and who was refused, newest first", args, audit);
   command
       .add_option("--filter", args->filter,
                   "FIELD=VALUE, joined by AND; fields: caller, method, resource, status")
       ->type_name("FILTER");
   command.add_option("-n,--limit", args->most, "At most so many [50]")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 100'000));
   add_output_option(command, shell.options);
   add_controller_options(command, shell.options);
   command.footer(R"(

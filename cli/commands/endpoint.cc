@@ -261,9 +261,10 @@ Outcome<int> update(const Shell& shell, const Arguments& args) {
   v1::UpdateEndpointRequest request;
   QMASQ_ASSIGN(auto paths, fill(args, name->vpc, *request.mutable_endpoint()));
   if (paths.empty()) {
-    return failed(kExitUsage,
-                  "nothing to update: give --host, --address, --group, --qos, --user, --user-group, "
-                  "--mac or --description");
+    return failed(
+        kExitUsage,
+        "nothing to update: give --host, --address, --group, --qos, --user, --user-group, "
+        "--mac or --description");
   }
   for (const std::string& path : paths)
     request.mutable_update_mask()->add_paths(path);
@@ -330,8 +331,7 @@ void add_field_options(CLI::App& command, Arguments& args) {
       ->allow_extra_args(false)
       ->delimiter(',')
       ->type_name("USER|none");
-  command
-      .add_option("--user-group", args.user_groups, "The same for the members of a group")
+  command.add_option("--user-group", args.user_groups, "The same for the members of a group")
       ->allow_extra_args(false)
       ->delimiter(',')
       ->type_name("GID|none");

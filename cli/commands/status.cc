@@ -50,11 +50,15 @@ void print_summary(const Shell& shell, const v1::Agent& agent) {
        {"Agent", agent.version()},
        {"Controller", controller_text(agent)},
        {"State", sync_text(agent)},
-       {"Map", agent.controller().empty() ? "" : fmt::format("{} VPCs, {} endpoints, {} entries", agent.vpcs(), agent.endpoints(),
-                           agent.map_entries())},
+       {"Map", agent.controller().empty()
+                   ? ""
+                   : fmt::format("{} VPCs, {} endpoints, {} entries", agent.vpcs(),
+                                 agent.endpoints(), agent.map_entries())},
        {"Programs", fmt::format("{} attached, {} contexts, {} queue pairs", agent.attachments(),
                                 agent.contexts(), agent.queue_pairs())},
-       {"NICs", !nics.empty() ? join(nics, "\n") : agent.controller().empty() ? "" : "none"},
+       {"NICs", !nics.empty()                ? join(nics, "\n")
+                : agent.controller().empty() ? ""
+                                             : "none"},
        {"Kernel features", join({agent.features().begin(), agent.features().end()})},
        {"Guard", agent.guard()}});
   if (agent.local_endpoints().empty()) return;

@@ -83,8 +83,9 @@ void check_certificate(const std::string& area, const std::string& directory, co
   if (!held) {
     // Not root: the agent's own is none of the caller's business.
     if (held.error().err == EACCES) return;
-    out.push_back({Health::kFail, area, "certificate", held.error().message,
-                   "Who else could read the key may be us: make another, and close the directory."});
+    out.push_back(
+        {Health::kFail, area, "certificate", held.error().message,
+         "Who else could read the key may be us: make another, and close the directory."});
     return;
   }
   const auto now = std::chrono::system_clock::now();
@@ -96,8 +97,8 @@ void check_certificate(const std::string& area, const std::string& directory, co
     out.push_back({Health::kFail, area, "certificate", whose + ", not good yet",
                    "This machine's clock is slow: set it."});
   } else {
-    const bool soon = now > held->info.not_before +
-                                (held->info.not_after - held->info.not_before) * 3 / 4;
+    const bool soon =
+        now > held->info.not_before + (held->info.not_after - held->info.not_before) * 3 / 4;
     out.push_back({soon ? Health::kWarn : Health::kOk, area, "certificate",
                    left.count() >= 48
                        ? fmt::format("{}, good for {} days", whose, left.count() / 24)

@@ -23,7 +23,7 @@ PACKAGES = REPO / "build/packages"
 QMASQ = "/usr/bin/qmasq"
 UNITS = {"controller": "qmasq-controller.service", "vbond": "qmasq-vbond.service", "keeper": "qmasq-keeper.service"}
 # What an operator would write into /etc/qmasq.
-CONTROLLER_OPTIONS = "--listen {controller}:7443 --insecure-listen"
+CONTROLLER_OPTIONS = "--listen {controller}:7443"
 VBOND_OPTIONS = "--controller {controller}:7443 --underlay-device eth0 --nic rxe0 --guard off"
 
 
@@ -65,12 +65,27 @@ class Packages(unittest.TestCase):
     def configure(cls):
         """What the README tells an operator to do."""
         first = cls.lab.hosts[0]
+        cls.lab.check(first.name, ["runuser", "-u", "qmasq-controller", "--", "qmasq-controller", "init",
+                                   "--data-dir", "/var/lib/qmasq", "--address", first.ipv4])
         cls.write(first.name, "controller", CONTROLLER_OPTIONS)
         cls.lab.check(first.name, ["systemctl", "enable", "--now", UNITS["controller"]])
         for host in cls.lab.hosts:
+            cls.join(host.name)
             cls.write(host.name, "vbond", VBOND_OPTIONS)
             cls.lab.check(host.name, ["systemctl", "enable", "--now", UNITS["keeper"], UNITS["vbond"]])
         cls.await_in_sync()
+
+    @classmethod
+    def join(cls, host, timeout=30):
+        """Gives a host its certificate, as docs/authentication.md says."""
+        first = cls.lab.hosts[0]
+        until = time.monotonic() + timeout
+        while (token := cls.lab.exec(first.name, [QMASQ, "host", "token", host])).code == 3:
+            if time.monotonic() > until:
+                raise LabError(token.err)
+            time.sleep(0.5)
+        cls.lab.check(host, ["qmasq-vbond", "join", "--controller", f"{first.ipv4}:7443", "--token-file", "-"],
+                      stdin=token.out)
 
     @classmethod
     def write(cls, host, name, options):

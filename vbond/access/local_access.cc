@@ -80,9 +80,8 @@ Result<EndpointPtr> LocalAccess::find(const LocalPeer& peer, std::string_view re
   for (const EndpointPtr& endpoint : endpoints_.list()) {
     if (!is_named(want, *endpoint) || !may_use(peer, *endpoint)) continue;
     if (found != nullptr) {
-      return fail(Code::kInvalidArgument,
-                  fmt::format("endpoint '{}' is ambiguous: {}, {}", reference, found->name,
-                              endpoint->name));
+      return fail(Code::kInvalidArgument, fmt::format("endpoint '{}' is ambiguous: {}, {}",
+                                                      reference, found->name, endpoint->name));
     }
     found = endpoint;
   }

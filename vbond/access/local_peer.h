@@ -18,7 +18,8 @@ struct LocalPeer {
   std::vector<gid_t> groups;  // supplementary
 };
 
-// kPermissionDenied when its process is not visible from here: it is in a pid namespace beside ours.
+// kPermissionDenied when its process is not visible from here: it is in a pid namespace beside
+// ours.
 [[nodiscard]] Result<LocalPeer> peer_of(int socket);
 
 }  // namespace qmasq::vbond

@@ -90,8 +90,9 @@ SyncClient::Options sync_options(const AgentOptions& options, const AgentSeams& 
 // What lies where a program as root could reach it: sockets of the agent, the keeper and the
 // controller, keys, journals, the store.
 std::vector<std::string> hidden_from_programs(const AgentOptions& options) {
-  std::vector<std::string> out = {options.socket_directory, "/run/qmasq", "/var/lib/qmasq",
-                                  "/var/lib/qmasq-vbond", options.certificates};
+  std::vector<std::string> out = {options.socket_directory, "/run/qmasq",
+                                  "/run/qmasq-controller",  "/var/lib/qmasq",
+                                  "/var/lib/qmasq-vbond",   options.certificates};
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
@@ -263,13 +264,14 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
           },
           [this] { sync.retry(); }),
       sync(
-          sync_options(options, seams, membership), sync_state, relay, events, sync_metrics, seams.random,
-          [this] { reporter.refresh(); }, &qos_answers),
+          sync_options(options, seams, membership), sync_state, relay, events, sync_metrics,
+          seams.random, [this] { reporter.refresh(); }, &qos_answers),
       reporter(binder, interceptor, connections, qos, sync),
       watcher(*seams.nics, *seams.underlay, events, nic_metrics, clock, watcher_options(options),
               [this](const HostNics& now) { on_nics(now); }),
       access(endpoints, sync_state),
-      planner({endpoints, access, nic_table, files, [this](EndpointUid uid) { return binder.bind(uid); },
+      planner({endpoints, access, nic_table, files,
+               [this](EndpointUid uid) { return binder.bind(uid); },
                [this](int netns, const std::string& interface) {
                  return interface_index(*seams.namespaces, netns, interface);
                },
@@ -378,8 +380,8 @@ Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, AgentSe
     parts.seams.guard->listen(
         [&parts](const Violation& violation) { parts.interceptor.punish(violation); });
   }
-  QMASQ_ASSIGN(parts.server, AgentServer::start(parts.socket, parts.standing, parts.events,
-                                                parts.access));
+  QMASQ_ASSIGN(parts.server,
+               AgentServer::start(parts.socket, parts.standing, parts.events, parts.access));
   AttachServerOptions attach;
   attach.socket = parts.attach_socket;
   QMASQ_ASSIGN(parts.attach_server, AttachServer::start(attach, parts.planner));

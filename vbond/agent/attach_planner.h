@@ -22,10 +22,9 @@ namespace qmasq::vbond {
 
 class EndpointFiles;
 
-// What happens when a program wants to run as a workload of an endpoint: it is asked whether it may,
-// the endpoint is looked up,
-// bound to its namespace, its GID files are written, and the program is told how to arrange its
-// own world. Called from several threads at a time.
+// What happens when a program wants to run as a workload of an endpoint: it is asked whether it
+// may, the endpoint is looked up, bound to its namespace, its GID files are written, and the
+// program is told how to arrange its own world. Called from several threads at a time.
 class AttachPlanner final : public AttachHandler {
  public:
   struct Parts {

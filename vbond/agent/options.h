@@ -20,8 +20,8 @@ enum class QosBackend { kAuto, kTc, kDevlink, kNone };
 
 // What the agent was told on its command line, checked as far as that goes without the machine.
 struct AgentOptions {
-  std::string host;        // "hosts/hostA"
-  std::string controller;  // "ADDR:PORT" or "unix:PATH"
+  std::string host;                                 // "hosts/hostA"
+  std::string controller;                           // "ADDR:PORT" or "unix:PATH"
   std::string certificates = kDefaultCertificates;  // directory
   std::string token_file;                           // to join with; empty: none
   // One of these two.

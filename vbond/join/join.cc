@@ -76,12 +76,12 @@ Result<trust::StoredIdentity> keep(const JoinOptions& options, const trust::Priv
                             info.error().message));
   }
   if (info->identity.kind != trust::Identity::Kind::kHost) {
-    return fail(Code::kFailedPrecondition,
-                "the controller made a certificate of " + trust::name_of(info->identity) +
-                    ", which is no host");
+    return fail(Code::kFailedPrecondition, "the controller made a certificate of " +
+                                               trust::name_of(info->identity) +
+                                               ", which is no host");
   }
-  QMASQ_TRY(trust::write_identity(options.certificates, key, made.certificate(),
-                                  made.ca_certificate()));
+  QMASQ_TRY(
+      trust::write_identity(options.certificates, key, made.certificate(), made.ca_certificate()));
   return trust::read_identity(options.certificates);
 }
 

@@ -92,11 +92,11 @@ Result<trust::StoredIdentity> Membership::check_identity() const {
   }
   const WallTime now = clock_.wall();
   if (now >= info.not_after) {
-    return fail(Code::kUnauthenticated,
-                fmt::format("the certificate in {} expired at {}, and it is {} by this host's "
-                            "clock: {}",
-                            options_.certificates, text_of(info.not_after), text_of(now),
-                            how_to_join()));
+    return fail(
+        Code::kUnauthenticated,
+        fmt::format("the certificate in {} expired at {}, and it is {} by this host's "
+                    "clock: {}",
+                    options_.certificates, text_of(info.not_after), text_of(now), how_to_join()));
   }
   if (now < info.not_before) {
     return fail(Code::kUnauthenticated,

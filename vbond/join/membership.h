@@ -39,9 +39,10 @@ class Membership {
   // `random`: a number in [0, 1). `report`: for people, what happened to the certificate.
   // `replaced`: there is another certificate than before, whoever put it there. All of any thread.
   // References must outlive this.
-  Membership(Options options, const Clock& clock, prometheus::Registry& registry,
-             std::function<double()> random, std::function<void(const std::string&)> report,
-             std::function<void()> replaced = [] {});
+  Membership(
+      Options options, const Clock& clock, prometheus::Registry& registry,
+      std::function<double()> random, std::function<void(const std::string&)> report,
+      std::function<void()> replaced = [] {});
   ~Membership();
   Membership(const Membership&) = delete;
   Membership& operator=(const Membership&) = delete;
@@ -79,8 +80,8 @@ class Membership {
   const std::unique_ptr<JoinMetrics> metrics_;
   // Of the renewing thread.
   std::optional<trust::WallTime> due_;
-  std::string due_for_;                  // serial
-  std::optional<std::string> noticed_;   // serial, or empty: there was none
+  std::string due_for_;                 // serial
+  std::optional<std::string> noticed_;  // serial, or empty: there was none
   std::chrono::milliseconds retry_{0};
   std::string last_trouble_;
 

@@ -32,8 +32,7 @@ JoinMetrics::JoinMetrics(prometheus::Registry& registry)
 JoinMetrics::~JoinMetrics() = default;
 
 void JoinMetrics::set_expiry(std::chrono::system_clock::time_point time) {
-  families_->expiry.Set(
-      std::chrono::duration<double>(time.time_since_epoch()).count());
+  families_->expiry.Set(std::chrono::duration<double>(time.time_since_epoch()).count());
 }
 
 void JoinMetrics::count_renewal(bool renewed) {

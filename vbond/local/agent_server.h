@@ -12,9 +12,9 @@
 namespace qmasq::vbond {
 
 // AgentService (schema/proto/qmasq/v1/agent.proto) on a Unix socket that every process of the host
-// may call: root and the group qmasq see all, users of endpoints what is theirs without its physical
-// side, programs of tenants nothing (vbond/access/). gRPC's threads serve it; at most 32 watchers at
-// a time.
+// may call: root and the group qmasq see all, users of endpoints what is theirs without its
+// physical side, programs of tenants nothing (vbond/access/). gRPC's threads serve it; at most 32
+// watchers at a time.
 class AgentServer {
  public:
   // A socket file that nobody listens on is replaced; one that somebody does is kAlreadyExists.

@@ -177,9 +177,10 @@ void SyncClient::run() {
 SyncClient::Ending SyncClient::follow_one_stream() {
   Ending ending;
   Stream stream;
-  auto credentials = options_.credentials ? options_.credentials()
-                                          : Result<std::shared_ptr<grpc::ChannelCredentials>>(
-                                                grpc::InsecureChannelCredentials());
+  auto credentials =
+      options_.credentials
+          ? options_.credentials()
+          : Result<std::shared_ptr<grpc::ChannelCredentials>>(grpc::InsecureChannelCredentials());
   if (!credentials) {
     ending.reason = credentials.error().message;
     session_.closed(ending.reason);

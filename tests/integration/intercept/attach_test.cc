@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <gtest/gtest.h>
 #include <grp.h>
+#include <gtest/gtest.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -140,10 +140,11 @@ int as_user(const Host& host, uid_t uid, const std::vector<gid_t>& groups,
 
 TEST_F(Attach, RefusesOtherUsers) {
   Host host;
-  EXPECT_EQ(as_user(host, 65534, {}, [](const auto& offer) {
-              return !offer && offer.error().err == EPERM &&
-                     offer.error().message.find("is for user 65534") != std::string::npos;
-            }),
+  EXPECT_EQ(as_user(host, 65534, {},
+                    [](const auto& offer) {
+                      return !offer && offer.error().err == EPERM &&
+                             offer.error().message.find("is for user 65534") != std::string::npos;
+                    }),
             0);
 }
 

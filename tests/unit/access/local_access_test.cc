@@ -24,8 +24,11 @@ class LocalAccessTest : public ::testing::Test {
     change_.snapshot = true;
     change_.revision = Revision{1};
     for (std::uint64_t vpc : {1, 2}) {
-      change_.vpcs.push_back({VpcUid{vpc}, vpc == 1 ? "vpcs/blue" : "vpcs/red",
-                              Vni{static_cast<std::uint32_t>(4095 + vpc)}, {}, 0});
+      change_.vpcs.push_back({VpcUid{vpc},
+                              vpc == 1 ? "vpcs/blue" : "vpcs/red",
+                              Vni{static_cast<std::uint32_t>(4095 + vpc)},
+                              {},
+                              0});
     }
     put(11, 1, "vpcs/blue/endpoints/a", {1000}, {});
     put(12, 1, "vpcs/blue/endpoints/b", {1001}, {500});
@@ -56,8 +59,8 @@ class LocalAccessTest : public ::testing::Test {
   Change change_;
   bool tenant_ = false;
   std::optional<gid_t> admins_ = 77;
-  LocalAccess access_{endpoints_, sync_,
-                      {[this](pid_t) { return tenant_; }, [this] { return admins_; }}};
+  LocalAccess access_{
+      endpoints_, sync_, {[this](pid_t) { return tenant_; }, [this] { return admins_; }}};
 };
 
 TEST_F(LocalAccessTest, RootAndTheGroupMayAll) {

@@ -135,9 +135,8 @@ TEST_F(MembershipTest, RenewsByItselfAndSaysSoWhenItCannot) {
   EXPECT_TRUE(test::eventually([&] { return controller_.renewals >= 2; }));
   EXPECT_THAT(reports(), HasSubstr("renewed the certificate"));
   controller_.revoked = true;
-  EXPECT_TRUE(test::eventually([&] {
-    return reports().find("cannot renew the certificate") != std::string::npos;
-  }));
+  EXPECT_TRUE(test::eventually(
+      [&] { return reports().find("cannot renew the certificate") != std::string::npos; }));
   EXPECT_THAT(reports(), HasSubstr("was revoked"));
   membership->stop();
 }

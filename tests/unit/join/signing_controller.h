@@ -32,8 +32,8 @@ class SigningController final : public v1::AuthService::Service {
     options.now = clock_.wall();
     options.validity = std::chrono::hours(10);
     auto issued = *authority_.issue(trust::public_half(key), options);
-    EXPECT_TRUE(trust::write_identity(directory_.file("tls"), key, issued.pem,
-                                      authority_.certificate()));
+    EXPECT_TRUE(
+        trust::write_identity(directory_.file("tls"), key, issued.pem, authority_.certificate()));
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", *trust::server_credentials(directory_.file("tls")),
                              &port_);
@@ -56,9 +56,9 @@ class SigningController final : public v1::AuthService::Service {
   grpc::Status RenewCertificate(grpc::ServerContext* context,
                                 const v1::RenewCertificateRequest* request,
                                 v1::Certificate* out) override {
-    auto info = trust::verify_certificate(trust::peer_certificate(*context->auth_context()),
-                                          authority_.certificate(), trust::Purpose::kClient,
-                                          clock_.wall());
+    auto info =
+        trust::verify_certificate(trust::peer_certificate(*context->auth_context()),
+                                  authority_.certificate(), trust::Purpose::kClient, clock_.wall());
     if (!info || revoked) {
       return {grpc::StatusCode::UNAUTHENTICATED, "the certificate of hosts/hostA was revoked"};
     }

@@ -95,8 +95,10 @@ class AgentServerTest : public ::testing::Test {
   EndpointTable endpoints_{peers_, sync_};
   // Whoever runs this is in the group qmasq, and no tenant unless a test says so.
   bool tenant_ = false;
-  LocalAccess access_{endpoints_, sync_,
-                      {[this](pid_t) { return tenant_; }, [] { return std::optional(::getgid()); }}};
+  LocalAccess access_{
+      endpoints_,
+      sync_,
+      {[this](pid_t) { return tenant_; }, [] { return std::optional(::getgid()); }}};
   EventLog events_{clock_, 100};
   FakeView view_;
 };

@@ -20,7 +20,8 @@ TEST(Shown, OfTheAgentOnlyWhatIsTheirs) {
   agent.set_endpoints(7);
   agent.set_queue_pairs(9);
   agent.add_nics()->set_primary_gid("fe80:0000:0000:0000:0000:0000:0000:0001");
-  for (const char* name : {"vpcs/blue/endpoints/a", "vpcs/blue/endpoints/b", "vpcs/red/endpoints/a"}) {
+  for (const char* name :
+       {"vpcs/blue/endpoints/a", "vpcs/blue/endpoints/b", "vpcs/red/endpoints/a"}) {
     auto* endpoint = agent.add_local_endpoints();
     endpoint->set_name(name);
     endpoint->set_attachments(2);
