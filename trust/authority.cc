@@ -133,6 +133,7 @@ Result<IssuedCertificate> Authority::issue(const PublicKey& key,
       !add_extension(raw, issuer, NID_basic_constraints, "critical,CA:FALSE") ||
       !add_extension(raw, issuer, NID_key_usage, "critical,digitalSignature") ||
       !add_extension(raw, issuer, NID_ext_key_usage, server ? "serverAuth" : "clientAuth") ||
+      !add_extension(raw, issuer, NID_subject_key_identifier, "hash") ||
       !add_extension(raw, issuer, NID_authority_key_identifier, "keyid:always") ||
       !add_names(raw, options) || X509_sign(raw, key_.handle(), EVP_sha256()) <= 0) {
     return openssl::fail_openssl("cannot issue a certificate");

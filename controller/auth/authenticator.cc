@@ -10,6 +10,8 @@ namespace qmasq::controller {
 namespace {
 
 constexpr std::size_t kMaxVerified = 4096;
+constexpr std::size_t kMaxRefused = 256;
+constexpr std::chrono::seconds kRefusalLife{5};
 
 // "ipv4:192.0.2.7:51234" and "ipv6:%5B2001:db8::1%5D:51234" as people write them.
 std::string readable(std::string peer) {
@@ -38,12 +40,21 @@ Result<trust::CertificateInfo> Authenticator::verify(const std::string& pem) {
         now < known->second.not_after) {
       return known->second;
     }
+    auto wrong = refused_.find(pem);
+    if (wrong != refused_.end() && clock_.now() < wrong->second.until) {
+      return tl::unexpected<Error>(wrong->second.why);
+    }
   }
-  QMASQ_ASSIGN(auto info, trust::verify_certificate(pem, ca_pem_, trust::Purpose::kClient, now));
+  auto info = trust::verify_certificate(pem, ca_pem_, trust::Purpose::kClient, now);
   std::lock_guard lock(mutex_);
+  if (!info) {
+    if (refused_.size() >= kMaxRefused) refused_.clear();
+    refused_.insert_or_assign(pem, Refusal{info.error(), clock_.now() + kRefusalLife});
+    return info;
+  }
   // All at once: only who has that many certificates of ours can make this happen.
   if (verified_.size() >= kMaxVerified) verified_.clear();
-  verified_.insert_or_assign(pem, info);
+  verified_.insert_or_assign(pem, *info);
   return info;
 }
 

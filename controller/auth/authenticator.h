@@ -3,6 +3,7 @@
 
 #include <grpcpp/server_context.h>
 
+#include <chrono>
 #include <mutex>
 #include <string>
 #include <unordered_map>
@@ -40,6 +41,12 @@ class Authenticator {
   // Certificates whose signature was found right, by their whole text: verifying costs as much as a
   // call. When they are valid is looked at each time.
   std::unordered_map<std::string, trust::CertificateInfo> verified_;
+  // And those that were found wrong lately: a stranger's flood on one connection costs a look.
+  struct Refusal {
+    Error why;
+    std::chrono::steady_clock::time_point until;
+  };
+  std::unordered_map<std::string, Refusal> refused_;
 };
 
 }  // namespace qmasq::controller

@@ -15,6 +15,7 @@
 #include "controller/metrics.h"
 #include "controller/service/actions.h"
 #include "controller/store/store.h"
+#include "trust/authority.h"
 
 // What every call of every service has in common.
 namespace qmasq::controller {
