@@ -19,6 +19,9 @@ namespace qmasq::keeper {
 // More cannot be handed to the next process: systemd names them all in one environment variable
 // (LISTEN_FDNAMES), which the kernel limits to 128 KiB, and a name takes up to 8 bytes of it.
 inline constexpr std::size_t kMostDescriptors = 16000;
+// For each that is stored systemd compares it with all that are (kcmp): with 4000 some milliseconds
+// of process 1, with 16000 so much that the host feels it.
+inline constexpr std::size_t kUsualDescriptors = 4096;
 
 // What is held, and what there must be of it at the service manager's so that it survives this
 // process as well. Single-threaded.

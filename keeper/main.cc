@@ -45,7 +45,8 @@ int run(const Options& options) {
   UniqueFd signals = take_signals();
   if (!signals.valid()) return report({Code::kInternal, "signalfd: no descriptor", 0, {}});
 
-  const std::size_t wanted = options.most + kOwnDescriptors;
+  // Twice: a duplicate of each may wait for the service manager.
+  const std::size_t wanted = 2 * options.most + kOwnDescriptors;
   if (const std::size_t may = raise_descriptor_limit(wanted); may < wanted) {
     std::fprintf(stderr,
                  "qmasq-keeper: %zu descriptors need a limit of %zu, and it is %zu: raise it "

@@ -15,7 +15,7 @@ constexpr const char* kHelp =
 Holds descriptors for qmasq-vbond, so that tenants lose nothing while the agent is started again.
 
   --socket PATH         where the agent finds it (default: /run/qmasq/keeper.sock)
-  --max-descriptors N   most that it holds, 1 to 16000 (default: 16000)
+  --max-descriptors N   most that it holds, 1 to 16000 (default: 4096)
   --version
   --help
 )";

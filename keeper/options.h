@@ -11,7 +11,7 @@ namespace qmasq::keeper {
 
 struct Options {
   std::string socket = "/run/qmasq/keeper.sock";
-  std::size_t most = kMostDescriptors;
+  std::size_t most = kUsualDescriptors;
 };
 
 // Options, or a text to print and the exit code.

@@ -19,7 +19,7 @@ TEST(KeeperOptions, Defaults) {
   auto command = parse({});
   ASSERT_TRUE(command.options);
   EXPECT_EQ(command.options->socket, vbond::kDefaultKeeperSocket);
-  EXPECT_EQ(command.options->most, kMostDescriptors);
+  EXPECT_EQ(command.options->most, kUsualDescriptors);
 }
 
 TEST(KeeperOptions, BothForms) {
