@@ -31,7 +31,9 @@ constexpr std::array kTypes = {EventType::kAttached,
                                EventType::kOverQuota,
                                EventType::kOverRate,
                                EventType::kLimitUnenforced,
-                               EventType::kLimitEnforced};
+                               EventType::kLimitEnforced,
+                               EventType::kRestored,
+                               EventType::kKeeper};
 
 std::string known_types() {
   std::string out;
