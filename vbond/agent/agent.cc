@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "common/version.h"
@@ -13,6 +14,7 @@
 #include "vbond/agent/attach_planner.h"
 #include "vbond/agent/endpoint_files.h"
 #include "vbond/agent/endpoint_reporter.h"
+#include "vbond/agent/legacy.h"
 #include "vbond/agent/standing.h"
 #include "vbond/agent/state_relay.h"
 #include "vbond/attach/attach_server.h"
@@ -102,11 +104,14 @@ struct Agent::Impl {
        Metrics& metrics, std::unique_ptr<netlink::LoopThread> network_loop,
        std::unique_ptr<netlink::LoopThread> chores_loop,
        std::unique_ptr<netlink::LoopThread> enforcement_loop,
-       std::unique_ptr<netlink::LoopThread> limits_loop, const IpAddress& underlay);
+       std::unique_ptr<netlink::LoopThread> limits_loop, const IpAddress& underlay,
+       std::unique_ptr<Legacy> left);
 
   void on_endpoint(EndpointUid uid, const EndpointPtr& endpoint);
   void on_nics(const HostNics& now);
   void on_in_sync();
+  void prepare_restored();
+  void show_legacy();
 
   const AgentOptions options;
   AgentSeams seams;
@@ -115,6 +120,8 @@ struct Agent::Impl {
   const std::string attach_socket;
 
   EventLog events;
+  std::unique_ptr<Legacy> legacy;  // null: nothing outlives the agent
+  SurvivalMetrics survival_metrics;
   SyncState sync_state;
   NicTable nic_table;
   NicMetrics nic_metrics;
@@ -162,13 +169,16 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                   Metrics& metrics, std::unique_ptr<netlink::LoopThread> network_loop,
                   std::unique_ptr<netlink::LoopThread> chores_loop,
                   std::unique_ptr<netlink::LoopThread> enforcement_loop,
-                  std::unique_ptr<netlink::LoopThread> limits_loop, const IpAddress& underlay)
+                  std::unique_ptr<netlink::LoopThread> limits_loop, const IpAddress& underlay,
+                  std::unique_ptr<Legacy> left)
     : options(given),
       seams(std::move(given_seams)),
       clock(given_clock),
       socket(given.socket_directory + "/vbond.sock"),
       attach_socket(given.socket_directory + "/attach.sock"),
       events(clock, kEventsKept),
+      legacy(std::move(left)),
+      survival_metrics(metrics.registry()),
       nic_metrics(metrics.registry()),
       sync_metrics(metrics.registry()),
       peers(sets),
@@ -178,7 +188,8 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       rename_metrics(metrics.registry(), peers),
       policy_metrics(metrics.registry()),
       renamer({sync_state, endpoints, peers, nic_table, tracker, connections, events, clock, wire,
-               &rename_metrics, &policy_metrics},
+               &rename_metrics, &policy_metrics,
+               legacy ? &legacy->journal() : nullptr},
               RenameOptions{}),
       network(std::move(network_loop)),
       chores(std::move(chores_loop)),
@@ -197,7 +208,8 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
               : nullptr,
           [this](EndpointUid, const BondStatus&) { chores->post([this] { reporter.refresh(); }); }),
       interceptor({renamer, endpoints, nic_table, events, clock, *seams.memory, *seams.devices,
-                   *seams.tasks, metrics.registry(), admission},
+                   *seams.tasks, metrics.registry(), admission,
+                   legacy ? &legacy->survival() : nullptr},
                   intercept_options(options)),
       enforcer(
           tracker, sets, connections, *enforcement, clock, &policy_metrics,
@@ -239,7 +251,8 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
               {interceptor.options().reserved_first, interceptor.options().reserved_count,
                options.tenant_opens, seams.device_directory}),
       standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor, qos},
-               {options.host, options.controller, seams.features}) {
+               {options.host, options.controller, seams.features,
+                [this] { return legacy ? legacy->describe() : std::string("off"); }}) {
   policies.add_listener(
       [this](const PolicyTable::Changed& changed) { admission.policies_changed(changed); });
   policies.add_listener([this](const PolicyTable::Changed& changed) {
@@ -283,7 +296,27 @@ void Agent::Impl::on_in_sync() {
   qos.in_sync();
   if (swept) return;
   swept = true;
-  chores->post([this] { files.sweep(); });
+  chores->post([this] {
+    prepare_restored();
+    files.sweep();
+    if (legacy) enforcement->post([this] { interceptor.in_sync(); });
+  });
+}
+
+// Programs of before find their interface and GID files as if they had attached to this agent.
+void Agent::Impl::prepare_restored() {
+  std::set<EndpointUid> done;
+  for (const AttachmentInfo& info : interceptor.list()) {
+    if (!info.restored || !done.insert(info.endpoint).second) continue;
+    auto offer = planner.offer(info.endpoint_name, {});
+    if (!offer) spdlog::warn("{} after a restart: {}", info.endpoint_name, offer.error().message);
+  }
+}
+
+// Every second, for the metrics.
+void Agent::Impl::show_legacy() {
+  legacy->show(survival_metrics);
+  chores->post_at(clock.now() + std::chrono::seconds(1), [this] { show_legacy(); });
 }
 
 Agent::Agent(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -295,9 +328,15 @@ Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, AgentSe
   QMASQ_ASSIGN(auto chores, netlink::LoopThread::start());
   QMASQ_ASSIGN(auto enforcement, netlink::LoopThread::start());
   QMASQ_ASSIGN(auto limits, netlink::LoopThread::start());
+  std::unique_ptr<Legacy> legacy;
+  if (seams.keeper) {
+    QMASQ_ASSIGN(legacy, Legacy::open({seams.keeper, seams.open_port, seams.devices.get(),
+                                       seams.tasks.get()},
+                                      options.state_directory));
+  }
   auto impl = std::make_unique<Impl>(options, std::move(seams), clock, metrics, std::move(network),
                                      std::move(chores), std::move(enforcement), std::move(limits),
-                                     underlay);
+                                     underlay, std::move(legacy));
   std::unique_ptr<Agent> agent(new Agent(std::move(impl)));
   Impl& parts = *agent->impl_;
   parts.watcher.scan();
@@ -308,6 +347,13 @@ Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, AgentSe
                               "the driver of this one is {}",
                               nic.device, nic.driver.empty() ? "unknown" : nic.driver));
     }
+  }
+  if (parts.legacy) {
+    parts.legacy->tell(parts.events);
+    parts.legacy->hand_to(parts.interceptor, parts.connections, parts.events);
+    const InterceptStats stats = parts.interceptor.stats();
+    parts.survival_metrics.set_restored(stats.attachments, stats.contexts, stats.queue_pairs);
+    parts.chores->post([&parts] { parts.show_legacy(); });
   }
   QMASQ_ASSIGN(parts.server, AgentServer::start(parts.socket, parts.standing, parts.events));
   AttachServerOptions attach;
@@ -333,7 +379,9 @@ bool Agent::stop(std::chrono::milliseconds patience) {
   parts.enforcement->stop();
   // What is programmed stays: tenants' queue pairs go on without us.
   parts.limits->stop();
-  if (!parts.interceptor.stop(patience)) return false;
+  const bool ended = parts.legacy ? parts.interceptor.leave(patience)
+                                  : parts.interceptor.stop(patience);
+  if (!ended) return false;
   parts.server.reset();
   parts.chores->stop();
   parts.network->stop();

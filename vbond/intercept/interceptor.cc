@@ -216,6 +216,7 @@ class Interceptor::Impl {
       info.pid = attachment->pid;
       info.command = attachment->command;
       info.receivers = attachment->receivers();
+      info.restored = attachment->restored;
       for (const auto& context : attachment->contexts().all()) {
         ++info.contexts;
         info.queue_pairs += context->queue_pair_count.load(std::memory_order_relaxed);

@@ -52,6 +52,7 @@ struct AttachmentInfo {
   std::size_t contexts = 0;
   std::size_t queue_pairs = 0;
   std::size_t receivers = 0;  // threads that serve it
+  bool restored = false;      // it attached to an agent before this one
 };
 
 struct InterceptStats {

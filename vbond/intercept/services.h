@@ -42,7 +42,7 @@ struct Services {
   InterceptOptions options;
   InterceptMetrics metrics;
   std::atomic<std::uint64_t> next_context{1};
-  StateGate gate;
+  StateGate gate{};
   // Null: nothing survives.
   [[nodiscard]] Ledger* ledger() const {
     return parts.survival == nullptr ? nullptr : &parts.survival->ledger;

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -54,6 +55,9 @@ class TaskInspector {
   // mapping or an io_uring alone. A process that forks during the look may be missed; look twice.
   [[nodiscard]] virtual std::vector<std::optional<Holder>> find_holders(
       std::span<const int> own) = 0;
+  // From now on these processes hold nothing in the eyes of find_holders(): they keep descriptors for
+  // the agent.
+  virtual void look_past(std::vector<pid_t> /*processes*/) {}
 };
 
 // /proc, kcmp(2), pidfd_getfd(2), prlimit(2). Needs CAP_SYS_PTRACE.
@@ -67,8 +71,11 @@ class ProcTasks final : public TaskInspector {
   [[nodiscard]] ErrnoOr<UniqueFd> take(pid_t tid, int fd) override;
   [[nodiscard]] ErrnoOr<dev_t> device_of(pid_t tid, int fd) override;
   [[nodiscard]] std::vector<std::optional<Holder>> find_holders(std::span<const int> own) override;
+  void look_past(std::vector<pid_t> processes) override;
 
  private:
+  std::mutex mutex_;
+  std::vector<pid_t> passed_over_;  // guarded by mutex_
   const pid_t self_ = getpid();  // asked once: compare() runs at each trapped verb
 };
 

@@ -11,6 +11,7 @@ namespace qmasq::vbond {
 
 Custody::Custody(std::unique_ptr<Keeper> keeper, Options options)
     : options_(std::move(options)), keeper_(std::move(keeper)) {
+  options_.found(keeper_->pid());
   watcher_ = std::thread([this] { watch_loop(); });
 }
 
@@ -102,6 +103,7 @@ void Custody::look() {
     auto again = options_.connect();
     if (!again) return;
     keeper_ = std::move(*again);
+    options_.found(keeper_->pid());
   }
   // What it holds of a session before is a second time in custody until it is dropped: the agent
   // may die here, too.
@@ -132,6 +134,11 @@ void Custody::watch_loop() {
     wake_.wait_for(lock, options_.retry);
     if (!stopping_) look();
   }
+}
+
+pid_t Custody::keeper() const {
+  std::lock_guard lock(mutex_);
+  return keeper_ == nullptr ? 0 : keeper_->pid();
 }
 
 std::string Custody::state() const {

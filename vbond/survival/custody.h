@@ -29,6 +29,8 @@ class Custody {
     std::chrono::milliseconds retry{1000};
     // Called on a change of state(), from any thread that found out.
     std::function<void(const std::string& state)> changed = [](const std::string&) {};
+    // Called with each new keeper's.
+    std::function<void(pid_t keeper)> found = [](pid_t) {};
   };
   // A descriptor in custody. `descriptor` stays the caller's and open until drop().
   class Kept {
@@ -58,6 +60,8 @@ class Custody {
   // Held since before this agent, and of no use.
   void drop(Keeper::Id id);
 
+  // Of the keeper; 0: there is none, or it is not to be seen.
+  [[nodiscard]] pid_t keeper() const;
   // "on", "full: ..." or "lost: ...".
   [[nodiscard]] std::string state() const;
   // In custody, and of these what the keeper does have.
