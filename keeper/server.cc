@@ -18,6 +18,9 @@ namespace qmasq::keeper {
 namespace {
 
 constexpr std::size_t kMostConnections = 16;
+constexpr std::ptrdiff_t kMostWaiting = 8;
+static_assert(kMostWaiting + 1 < std::ptrdiff_t{kMostConnections},
+              "others must be able to say hello");
 constexpr int kRestMilliseconds = 100;
 
 Header header_of(Kind kind, std::uint64_t id = 0, Outcome outcome = Outcome::kOk) {
@@ -83,14 +86,12 @@ void Server::accept_one() {
     return;
   }
   if (peers_.size() >= kMostConnections) {
-    // One that never said hello has waited longest for nothing.
+    // One that never said hello has waited longest for nothing. There is one: those that did are
+    // fewer.
     auto silent = std::find_if(peers_.begin(), peers_.end(), [](const Connection& one) {
       return one.standing == Standing::kNew;
     });
-    if (silent == peers_.end()) {
-      (void)send_message(socket.get(), header_of(Kind::kRefused, 0, Outcome::kCrowded));
-      return;
-    }
+    if (silent == peers_.end()) return;
     peers_.erase(silent);
   }
   Connection fresh;
@@ -128,6 +129,13 @@ void Server::greet(Connection& peer, const Message& message) {
   }
   if (message.kind() != Kind::kHello || message.descriptor.valid() || !message.text.empty()) {
     return hang_up(peer, "it did not say hello");
+  }
+  const auto waiting = std::count_if(peers_.begin(), peers_.end(), [](const Connection& one) {
+    return one.standing == Standing::kWaiting;
+  });
+  if (waiting >= kMostWaiting) {
+    reply(peer, header_of(Kind::kRefused, 0, Outcome::kCrowded));
+    return hang_up(peer, "too many wait already");
   }
   peer.standing = Standing::kWaiting;
   if (const Connection* other = session(); other != nullptr) {

@@ -48,6 +48,7 @@ class Host:
             "HOST_NAME": self.name, "IPV4": self.ipv4, "IPV6": self.ipv6, "MGMT": _MGMT,
             "MTU": settings["mtu"], "HOSTS": names, "KERNEL": kernel.release,
             "MODULES": kernel.modules, "REPO": REPO, "PRESET": PRESET,
+            "INIT": settings.get("init", "exec"),
         }
         (self.folder / "host.env").write_text(
             "".join(f"{key}={shlex.quote(str(value))}\n" for key, value in environment.items())
