@@ -93,6 +93,7 @@ void declare(CLI::App& app, Raw& raw) {
                  "Socket of qmasq-keeper, which holds what tenants have open while the agent is "
                  "started again; off: they lose it")
       ->type_name("PATH|off")
+      ->take_last()
       ->capture_default_str();
   app.add_option("--state-dir", raw.state_dir,
                  "Directory of the journal of connections; used with --keeper")

@@ -154,7 +154,6 @@ class Interceptor::Impl {
   }
 
   void in_sync() {
-    services_.gate.open();
     Renamer& renamer = services_.parts.renamer;
     for (const AttachmentPtr& attachment : snapshot()) {
       if (!attachment->restored || services_.parts.endpoints.find(attachment->endpoint)) continue;
@@ -168,6 +167,8 @@ class Interceptor::Impl {
       std::lock_guard lock(context.mutex);
       if (!context.closed) renamer.readmit(context.info, key, hands_on(context));
     }
+    // Behind that: a verb finds each connection with what the rules leave of it.
+    services_.gate.open();
     enforce({});
   }
 
