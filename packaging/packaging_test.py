@@ -77,7 +77,8 @@ class Units(unittest.TestCase):
     def test_nothing_but_its_removal_stops_the_keeper(self):
         text = (HERE / "systemd/qmasq-keeper.service").read_text()
         self.assertNotRegex(text, r"(?m)^(PartOf|BindsTo|Requires|Requisite|StopPropagatedFrom|StopWhenUnneeded)=")
-        self.assertNotRegex((HERE / "systemd/qmasq-vbond.service").read_text(), r"(?m)^(Requires|BindsTo|PropagatesStopTo)=")
+        agent = (HERE / "systemd/qmasq-vbond.service").read_text()
+        self.assertNotRegex(agent, r"(?m)^(Requires|BindsTo|PropagatesStopTo)=")
         for script in sorted((HERE / "deb").glob("*/*")):
             for line in script.read_text().splitlines():
                 if "keeper.service" in line:
