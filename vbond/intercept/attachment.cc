@@ -66,7 +66,9 @@ void Attachment::add_receiver(CallSlot* left) {
       if (auto call = left->notification.read()) serve(receiver, *call);
     }
     receive_loop(receiver);
-    if (receiver.slot != nullptr) services_.ledger()->release(receiver.slot);
+    // A call that was not answered because the agent stops is the next one's.
+    if (receiver.slot != nullptr && (!stopping() || port_->hung_up()))
+      services_.ledger()->release(receiver.slot);
     services_.metrics.add_receivers(-1);
     receiver.done.store(true, std::memory_order_release);
   });

@@ -59,7 +59,10 @@ class Execution {
     }
     if (!trap_.alive()) return Answer::gone();
     if (trap_.slot != nullptr) trap_.services.ledger()->pass(Ledger::Point::kCopied);
-    if (needs_state() && !trap_.services.gate.wait(trap_.attachment)) return Answer::fails(EAGAIN);
+    if (needs_state() && !trap_.services.gate.wait(trap_.attachment)) {
+      // Left to the next agent as it came.
+      return trap_.attachment.stopping() ? Answer::gone() : Answer::fails(EAGAIN);
+    }
     if (auto kind = made_by(verb_)) {
       auto charge = reserve(trap_, verb_.name, context_.inventory.amounts(*kind, {}));
       if (!charge) return charge.error();
