@@ -60,7 +60,8 @@ void print_summary(const Shell& shell, const v1::Agent& agent) {
                 : agent.controller().empty() ? ""
                                              : "none"},
        {"Kernel features", join({agent.features().begin(), agent.features().end()})},
-       {"Guard", agent.guard()}});
+       {"Guard", agent.guard()},
+       {"Keeper", agent.keeper()}});
   if (agent.local_endpoints().empty()) return;
   shell.console.out << '\n';
   Table table({"ENDPOINT", "STATE", "GIDS", "NETNS", "INTERFACE", "PROGRAMS", "MESSAGE"});

@@ -7,7 +7,8 @@ import time
 from .errors import LabError
 from .paths import BIN
 
-PROGRAMS = ("qmasq", "qmasq-controller", "qmasq-vbond")
+PROGRAMS = ("qmasq", "qmasq-controller", "qmasq-keeper", "qmasq-vbond")
+KEEPER_SOCKET = "/run/qmasq/keeper.sock"
 SYNC_SECONDS = 60
 CONTROLLER_SECONDS = 20
 
@@ -61,6 +62,14 @@ def join(lab, name):
               stdin=make_token(lab, name))
 
 
+def start_keeper(lab, name):
+    """Starts the keeper of one host, which holds what tenants have open while agents come and go."""
+    running = lab.daemon(name, "keeper", [BIN / "qmasq-keeper", "--socket", KEEPER_SOCKET])
+    lab.check(name, ["bash", "-c", f"for ((i = 0; i < 100; i++)); do [ -S {KEEPER_SOCKET} ] && "
+                                   "exit 0; sleep 0.1; done; exit 1"])
+    return running
+
+
 def start_agent(lab, name, *more):
     """Starts the agent of one host, with further options if given. It joins the first time."""
     if lab.exec(name, ["test", "-e", f"{CERTIFICATES}/identity.pem"]).code != 0:
@@ -69,6 +78,7 @@ def start_agent(lab, name, *more):
         BIN / "qmasq-vbond", "--host-name", name, "--controller", address(lab),
         "--certificates", CERTIFICATES,
         "--underlay-device", "eth0", "--nic", "rxe0", "--metrics", "127.0.0.1:9478",
+        "--keeper", KEEPER_SOCKET,
         *more,
     ])
 
@@ -78,7 +88,8 @@ def start(lab, say):
     say("starting qmasq-controller on " + lab.hosts[0].name)
     start_controller(lab)
     for host in lab.hosts:
-        say("starting qmasq-vbond on " + host.name)
+        say("starting qmasq-keeper and qmasq-vbond on " + host.name)
+        start_keeper(lab, host.name)
         start_agent(lab, host.name)
     wait_in_sync(lab)
     say("all agents are in sync")

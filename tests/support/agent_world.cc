@@ -76,10 +76,11 @@ Gid AgentWorld::peer_physical_gid() {
   return gid("192.168.0.2");
 }
 
-AgentWorld::AgentWorld()
+AgentWorld::AgentWorld(ConnectionJournal* journal)
     : events(clock, 1000),
       endpoints(peers, sync),
-      renamer({sync, endpoints, peers, nics, tracker, connections, events, clock, wire, nullptr},
+      renamer({sync, endpoints, peers, nics, tracker, connections, events, clock, wire, nullptr,
+               nullptr, journal},
               {}),
       registry(std::make_shared<prometheus::Registry>()),
       admission(clock, events, *registry) {

@@ -30,7 +30,7 @@ namespace qmasq::test {
 // What an agent knows, filled by hand: VPC blue with endpoint a (10.0.0.1) on this host, which has
 // the NIC rxe0 at 192.168.0.1, and endpoint b (10.0.0.2) on a host at 192.168.0.2.
 struct AgentWorld {
-  AgentWorld();
+  explicit AgentWorld(vbond::ConnectionJournal* journal = nullptr);
   ~AgentWorld();
 
   [[nodiscard]] vbond::Interceptor::Parts parts(FakeKernel& kernel);

@@ -41,7 +41,8 @@ class FakeKernel::Port final : public vbond::NotificationPort {
   Port(FakeKernel& kernel, std::shared_ptr<Listener> listener)
       : kernel_(kernel), listener_(std::move(listener)) {}
 
-  ErrnoOr<Notification> receive() override {
+  ErrnoOr<Notification> receive(vbond::NotificationSpace& space) override {
+    space.clear();
     std::unique_lock lock(kernel_.mutex_);
     for (;;) {
       if (listener_->kicked.erase(pthread_self()) != 0) return tl::unexpected(EINTR);
@@ -49,6 +50,7 @@ class FakeKernel::Port final : public vbond::NotificationPort {
         Notification call = listener_->queue.front();
         listener_->queue.pop_front();
         if (!kernel_.calls_.contains(call.id)) return tl::unexpected(ENOENT);
+        space.write(call);
         return call;
       }
       if (listener_->hung_up) return tl::unexpected(ENOENT);
@@ -68,23 +70,25 @@ class FakeKernel::Port final : public vbond::NotificationPort {
     return finish(id, {CallResult::How::kReturned, err != 0 ? 0 : value, err});
   }
   int let_run(std::uint64_t id) override { return finish(id, {CallResult::How::kRan, 0, 0}); }
-  int inject(std::uint64_t id, int fd, int number, bool) override {
-    {
-      std::lock_guard lock(kernel_.mutex_);
-      if (kernel_.fail_inject_ != 0) return std::exchange(kernel_.fail_inject_, 0);
-      auto call = kernel_.calls_.find(id);
-      if (call == kernel_.calls_.end()) return ENOENT;
-      Process& process = *kernel_.process_of_task(call->second);
-      if (static_cast<std::size_t>(number) >= process.open_files_limit) return EBADF;
-      auto own = kernel_.own_.find(fd);
-      if (own == kernel_.own_.end()) return EBADF;
-      if (auto old = process.table.find(number); old != process.table.end()) {
-        kernel_.drop(old->second);
-      }
-      process.table[number] = own->second;
-      ++kernel_.files_[own->second].references;
-    }
+  int inject(std::uint64_t id, int fd, int number, bool close_on_exec) override {
+    if (int err = place(id, fd, number, close_on_exec); err != 0) return err;
     return finish(id, {CallResult::How::kReturned, number, 0});
+  }
+  int place(std::uint64_t id, int fd, int number, bool) override {
+    std::lock_guard lock(kernel_.mutex_);
+    if (kernel_.fail_inject_ != 0) return std::exchange(kernel_.fail_inject_, 0);
+    auto call = kernel_.calls_.find(id);
+    if (call == kernel_.calls_.end()) return ENOENT;
+    Process& process = *kernel_.process_of_task(call->second);
+    if (static_cast<std::size_t>(number) >= process.open_files_limit) return EBADF;
+    auto own = kernel_.own_.find(fd);
+    if (own == kernel_.own_.end()) return EBADF;
+    if (auto old = process.table.find(number); old != process.table.end()) {
+      kernel_.drop(old->second);
+    }
+    process.table[number] = own->second;
+    ++kernel_.files_[own->second].references;
+    return 0;
   }
   bool pending() override {
     std::lock_guard lock(kernel_.mutex_);

@@ -202,6 +202,10 @@ int StubNic::info_handles(std::uint64_t file, Caller& caller) {
       for (const auto& each : cqs_)
         add(each);
       break;
+    case Object::kAh:
+      for (const auto& each : addresses_)
+        add(each.first);
+      break;
     case Object::kSrq:
       for (const auto& each : srqs_)
         add(each);
@@ -333,6 +337,9 @@ int StubNic::modify(std::uint64_t file, Caller& caller) {
   auto at = qps_.find({file, request->qp_handle});
   if (at == qps_.end()) return EINVAL;
   ModifyQp& now = at->second.attributes;
+  const bool moves = request->sets(qp_mask::kState) && request->state != QpState::kErr &&
+                     request->state != QpState::kReset;
+  if (mind_states_ && moves && request->state <= now.state) return EINVAL;
   if (request->sets(qp_mask::kState)) now.state = request->state;
   if (request->sets(qp_mask::kAv)) now.dest = request->dest;
   if (request->sets(qp_mask::kDestQpn)) now.dest_qpn = request->dest_qpn;
@@ -379,6 +386,11 @@ void StubNic::release(std::uint64_t file) {
 void StubNic::set_hook(std::function<void(const std::string&)> hook) {
   std::lock_guard lock(mutex_);
   hook_ = std::move(hook);
+}
+
+void StubNic::mind_states() {
+  std::lock_guard lock(mutex_);
+  mind_states_ = true;
 }
 
 void StubNic::fail_next(const std::string& verb, int err) {

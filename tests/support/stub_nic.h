@@ -43,6 +43,8 @@ class StubNic {
 
   // Called with the verb's name before each call, outside of the lock; may block.
   void set_hook(std::function<void(const std::string& verb)> hook);
+  // As the kernel does, refuses a step to a state that the QP is in or beyond.
+  void mind_states();
   // The next call of this verb fails.
   void fail_next(const std::string& verb, int err);
 
@@ -94,6 +96,7 @@ class StubNic {
   std::map<std::string, int> failures_;
   std::map<std::string, unsigned> calls_;
   std::uint32_t next_qpn_ = 17;
+  bool mind_states_ = false;
 };
 
 }  // namespace qmasq::test

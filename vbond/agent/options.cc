@@ -39,6 +39,8 @@ struct Raw {
   std::size_t connections_per_vpc = AgentOptions{}.connections_per_vpc;
   std::string overlay = "builtin";
   std::string socket_dir = "/run/qmasq";
+  std::string keeper = "off";
+  std::string state_dir = AgentOptions{}.state_directory;
   std::string metrics;
   std::string guard = "on";
   std::string log_level = "info";
@@ -96,6 +98,16 @@ void declare(CLI::App& app, Raw& raw) {
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str();
   app.add_option("--socket-dir", raw.socket_dir, "Directory of vbond.sock and attach.sock")
+      ->type_name("DIR")
+      ->capture_default_str();
+  app.add_option("--keeper", raw.keeper,
+                 "Socket of qmasq-keeper, which holds what tenants have open while the agent is "
+                 "started again; off: they lose it")
+      ->type_name("PATH|off")
+      ->take_last()
+      ->capture_default_str();
+  app.add_option("--state-dir", raw.state_dir,
+                 "Directory of the journal of connections; used with --keeper")
       ->type_name("DIR")
       ->capture_default_str();
   app.add_option("--metrics", raw.metrics, "Serve Prometheus metrics there (default: not at all)")
@@ -209,6 +221,16 @@ Result<AgentOptions> check(const Raw& raw) {
   if (raw.socket_dir.empty() || raw.socket_dir.front() != '/') {
     return wrong(fmt::format("--socket-dir: '{}' does not start with /", raw.socket_dir));
   }
+  if (raw.keeper != "off") {
+    if (raw.keeper.empty() || raw.keeper.front() != '/') {
+      return wrong(fmt::format("--keeper: '{}' is neither off nor starts with /", raw.keeper));
+    }
+    out.keeper = raw.keeper;
+  }
+  if (raw.state_dir.empty() || raw.state_dir.front() != '/') {
+    return wrong(fmt::format("--state-dir: '{}' does not start with /", raw.state_dir));
+  }
+  out.state_directory = raw.state_dir;
   out.connections_per_vpc = raw.connections_per_vpc;
   out.socket_directory = raw.socket_dir;
   if (raw.guard != "on" && raw.guard != "off") {

@@ -40,7 +40,10 @@ struct AgentOptions {
   // Most connections of one VPC on this host.
   std::size_t connections_per_vpc = std::size_t{1} << 20U;
   std::string socket_directory = "/run/qmasq";
-  std::string metrics_address;  // empty: not served
+  // Socket of the keeper; empty: what tenants have open ends with the agent.
+  std::string keeper;
+  std::string state_directory = "/var/lib/qmasq-vbond";  // of the journal
+  std::string metrics_address;                           // empty: not served
   std::string log_level = "info";
 };
 

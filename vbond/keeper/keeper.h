@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -49,6 +51,8 @@ class Keeper {
   [[nodiscard]] virtual Status retag(Id id, std::string_view tag) = 0;
   // kNotFound: no such thing is held.
   [[nodiscard]] virtual Status drop(Id id) = 0;
+  // The process that holds them, in the agent's pid namespace; 0: not to be seen from it.
+  [[nodiscard]] virtual pid_t pid() const { return 0; }
 };
 
 // Waits up to `patience` for an agent that is still there to end. Errors: kUnavailable, nobody

@@ -98,6 +98,8 @@ class SocketKeeper final : public Keeper {
     return {};
   }
 
+  pid_t pid() const override { return pid_; }
+
   // Becomes the one agent, or says who is.
   Status begin(milliseconds patience) {
     // It may have refused already, without being asked: then its word is there to be read.
@@ -117,7 +119,13 @@ class SocketKeeper final : public Keeper {
                                             std::to_string(message.header.version) +
                                             ", this agent " + std::to_string(keeper::kVersion));
       }
-      if (message.kind() == Kind::kWelcome) return set_timeout(socket_.get(), kAnswerTime);
+      if (message.kind() == Kind::kWelcome) {
+        ucred peer{};
+        socklen_t size = sizeof(peer);
+        if (::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
+          pid_ = peer.pid;
+        return set_timeout(socket_.get(), kAnswerTime);
+      }
       if (message.kind() == Kind::kRefused && message.outcome() == Outcome::kCrowded) {
         return fail(Code::kFailedPrecondition, name_ + ": too many agents wait for it");
       }
@@ -205,6 +213,7 @@ class SocketKeeper final : public Keeper {
   }
 
   const std::string name_;  // of the socket
+  pid_t pid_ = 0;           // set by begin()
   std::mutex mutex_;        // of all below: one call at a time
   UniqueFd socket_;
   std::string lost_;  // why socket_ is none
