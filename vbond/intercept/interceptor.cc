@@ -284,6 +284,20 @@ class Interceptor::Impl {
   }
 
  private:
+  // A context of an agent before this one. False: nobody has watched it, so nobody knows what it is.
+  bool put_under_guard(Context& context, const Attachment& attachment) {
+    auto slot = services_.guard().manage(context.file->descriptor(), context.info.id);
+    if (slot) {
+      context.slot = *slot;
+      return true;
+    }
+    spdlog::error(
+        "endpoint={} pid={}: {} was opened without the guard, or it can keep track of no more "
+        "(errno {}): closed",
+        attachment.endpoint_name, context.info.pid, context.info.nic, slot.error());
+    return false;
+  }
+
   AttachmentPtr make(std::unique_ptr<NotificationPort> port, const Attachment::Identity& identity) {
     return std::make_shared<Attachment>(
         services_, std::move(port), identity,
