@@ -306,7 +306,9 @@ int StubNic::create(std::uint64_t file, Caller& caller) {
   qp.qpn = next_qpn_++;
   const std::uint32_t handle = free_handle(file);
   if (caller.call().is_invoke_write()) {
-    auto request = decode_create_qp_write(caller.in(attr::kCoreIn), Form::kWrite);
+    const bool extended = (caller.call().write_cmd() & kWriteExtended) != 0;
+    auto request =
+        decode_create_qp_write(caller.in(attr::kCoreIn), extended ? Form::kWriteEx : Form::kWrite);
     if (!request) return request.error();
     qp.type = request->type;
     std::array<std::byte, kCreateQpRespSize> answer{};

@@ -43,7 +43,7 @@ vbond::InterceptOptions options_of(const Mode& mode) {
 vbond::Nic nic_of(const Mode& mode) {
   vbond::Nic out;
   out.device = "rxe0";
-  out.driver = mode.hardware ? "mlx5_core" : "rxe";
+  out.driver = mode.hardware ? "mlx5" : "rxe";
   out.active = true;
   out.active_mtu = 1024;
   out.primary = vbond::PhysicalGid{1, Oracle::physical(Oracle::kHere), vbond::GidType::kRoceV2};
@@ -208,6 +208,9 @@ CallResult Arena::trap(const Task& task, bool second_thread, int nr,
   unsound_ = false;
   const bool disturbed_any = !disturbances_.empty();
   disturbances_.clear();
+  // What the call found abandoned.
+  for (const auto& each : attachments_)
+    each->wait_buried();
   enforce();
   const auto result = kernel.result(call.id);
   if (!result) violated("a call was not answered");
