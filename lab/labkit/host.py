@@ -118,6 +118,10 @@ class Host:
         """Undoes `pause`."""
         self.process.signal(signal.SIGCONT)
 
+    def set_cable(self, plugged):
+        """Pulls the cable of eth0, or plugs it in again: the host itself sees that."""
+        qmp.command(self.folder, "set_link", name="lab", up=plugged)
+
     def uptime(self):
         """Seconds since QEMU was started, or None when it does not run."""
         record = self.folder / "qemu.json"

@@ -125,6 +125,14 @@ void ControllerProcess::start(const std::vector<std::string>& more, int tmpfs_ki
   }
 }
 
+void ControllerProcess::start_with_log(const std::string& path) {
+  pid_ = spawn({QMASQ_CONTROLLER, "--data-dir", data_dir(), "--socket", socket(), "--listen", "",
+                "--metrics", "", "--log-level", "debug"},
+               path, "", 0);
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(60);
+  ASSERT_TRUE(channel()->WaitForConnected(deadline));
+}
+
 int ControllerProcess::end(int signal) {
   if (pid_ <= 0) return -1;
   ::kill(pid_, signal);
