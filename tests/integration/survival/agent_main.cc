@@ -3,6 +3,7 @@
 // state. usage: survival_agent DIRECTORY [POINT:COUNT]
 // Dies (SIGKILL) when a call has come to POINT for the COUNTth time; says "ready" before it serves.
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -76,6 +77,7 @@ void die_at(Ledger& ledger, const std::string& where) {
 }
 
 int run(const std::string& directory, const std::string& crash) {
+  spdlog::set_level(spdlog::level::off);  // standard output is the test's
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
