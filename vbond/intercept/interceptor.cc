@@ -131,7 +131,6 @@ class Interceptor::Impl {
     Ledger& ledger = *services_.ledger();
     std::unordered_map<std::uint64_t, std::vector<CallSlot*>> left;
     std::unordered_map<std::uint64_t, AttachmentPtr> restored;
-    std::vector<std::shared_ptr<Context>> condemned;
     for (Inherited::Listener& each : inherited.listeners) {
       left[each.tag.number] = ledger.take_left(each.tag.number);
       restored[each.tag.number] =
@@ -150,7 +149,6 @@ class Interceptor::Impl {
         continue;
       }
       (void)attachment->contexts().add(context);
-      if (services_.guard().state(context->slot).condemned) condemned.push_back(context);
     }
     // All contexts before the first call: a descriptor may have been passed on.
     for (auto& [number, attachment] : restored) {
@@ -159,15 +157,6 @@ class Interceptor::Impl {
       take_in(attachment, left[number]);
     }
     ledger.forget_left();
-    for (const auto& context : condemned) {
-      Violation violation;
-      violation.context = context->info.id;
-      violation.pid = context->info.pid;
-      violation.command = context->info.command;
-      violation.what = "method";
-      violation.reason = "while no agent ran it made a verb call that had not been let run";
-      punish(violation);
-    }
   }
 
   void in_sync() {
