@@ -118,8 +118,9 @@ void Arena::attach(EndpointUid endpoint) {
   task.attachment = attachments_.size();
   if (mode.two_threads) task.thread = kernel.add_thread(task.process);
   attachments_.push_back(std::make_shared<Attachment>(
-      services_, kernel.listen(task.process), endpoint, local->name, task.process, "tenant",
-      [](Attachment&, const vbond::Notification&) {}, [] {}));
+      services_, kernel.listen(task.process),
+      Attachment::Identity{endpoint, local->name, task.process, "tenant", 0, {}, false},
+      [](Attachment&, const vbond::Notification&, vbond::CallSlot*) {}, [] {}));
   tasks.push_back(task);
 }
 
@@ -202,7 +203,7 @@ CallResult Arena::trap(const Task& task, bool second_thread, int nr,
   said_ = {now};
   current_ = {&attachment, &copy};
   const vbond::Notification call = kernel.make_trap(tid, nr, args);
-  dispatcher_.handle(attachment, call);
+  dispatcher_.handle(attachment, call, nullptr);
   current_ = {};
   asked.reset();
   unsound_ = false;
