@@ -14,7 +14,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -87,12 +86,6 @@ class Process {
   pid_t pid_ = 0;
   UniqueFd output_;
 };
-
-std::size_t descriptors_of(pid_t pid) {
-  const std::filesystem::path table = "/proc/" + std::to_string(pid) + "/fd";
-  return static_cast<std::size_t>(
-      std::distance(std::filesystem::directory_iterator(table), std::filesystem::directory_iterator()));
-}
 
 class Survival : public ::testing::Test {
  protected:
