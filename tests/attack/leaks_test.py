@@ -14,7 +14,7 @@ class Leaks(AttackTest):
     """What stands for a host on the wire, in each form in which it could be written down."""
 
     def marks(self):
-        """Words for the program: addresses as text and as bytes, MACs and what is made of them."""
+        """Lines for the program: addresses as text and as bytes, MACs and what is made of them."""
         out = []
         for host in self.lab.hosts:
             out += [host.ipv4, host.ipv6, host.gid_tail[:4] + ":" + host.gid_tail[5:],
@@ -24,14 +24,14 @@ class Leaks(AttackTest):
             link_local = self.lab.check(host.name, ["cat", "/sys/class/infiniband/rxe0/ports/1/gids/0"]).strip()
             out += [mac, "hex:" + mac.replace(":", ""), guid, "hex:" + guid.replace(":", ""), link_local[20:],
                     "hex:" + link_local[20:].replace(":", "")]
-        return [word for mark in out for word in ("--mark", mark)]
+        return "\n".join(out) + "\n"
 
     def search(self, words, host, peer):
         """Where marks were found."""
         roots = [word for root in ROOTS for word in ("--root", root)]
         return self.answer(self.lab.exec(
-            host, [*words, ATTACK, "leaks", *self.marks(), *roots, "--peer-gid", peer, "--peer-qpn", "17"],
-            timeout=300), words)
+            host, [*words, ATTACK, "leaks", *roots, "--peer-gid", peer, "--peer-qpn", "17"], timeout=300,
+            stdin=self.marks()), words)
 
     def test_no_physical_address_is_found(self):
         control = self.search([], "hostA", self.lab.host("hostB").ipv4)

@@ -46,9 +46,9 @@ int writes(const std::string& device, const Target& target, int hold_seconds);
 // verbs.cc: what ought to be refused, and addresses that are not the tenant's.
 int verbs(const std::string& device, const Target& peer, const Target& target);
 
-// leaks.cc: texts that must not be readable, looked for wherever a tenant can read.
-int leaks(const std::string& device, const Target& peer, const std::vector<std::string>& marks,
-          const std::vector<std::string>& roots);
+// leaks.cc: texts that must not be readable, a line of standard input each, looked for wherever a
+// tenant can read.
+int leaks(const std::string& device, const Target& peer, const std::vector<std::string>& roots);
 
 // neighbour.cc: another tenant's process, and seccomp filters on top of filters.
 int neighbour(int pid, int fd);

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <iostream>
 #include <string_view>
 
 #include <nlohmann/json.hpp>
@@ -40,7 +41,7 @@ class Search {
   void in(const std::string& where, std::string_view text) {
     ++places_;
     for (const auto& [name, bytes] : marks_) {
-      if (text.find(bytes) != std::string_view::npos && found_.size() < 50)
+      if (text.find(bytes) != std::string_view::npos && found_.size() < 500)
         found_.push_back(where + ": " + name);
     }
   }
@@ -152,8 +153,12 @@ void look_at_verbs(Search& search, const std::string& device, const Target& peer
 
 }  // namespace
 
-int leaks(const std::string& device, const Target& peer, const std::vector<std::string>& marks,
-          const std::vector<std::string>& roots) {
+int leaks(const std::string& device, const Target& peer, const std::vector<std::string>& roots) {
+  // Not as arguments: a process's own are among what is searched.
+  std::vector<std::string> marks;
+  for (std::string line; std::getline(std::cin, line);) {
+    if (!line.empty()) marks.push_back(line);
+  }
   Search search(marks);
   look_at_verbs(search, device, peer);
   look_at_netlink(search, RTM_GETLINK, "netlink links");

@@ -111,14 +111,12 @@ int main(int argc, char** argv) {
     if (target.take() && peer.take()) exit_code = verbs(device, peer.target, target.target);
   });
 
-  std::vector<std::string> marks;
   std::vector<std::string> roots;
   command = app.add_subcommand("leaks", "Look for texts wherever a tenant can read");
   peer.add(*command, "peer-", false);
-  command->add_option("--mark", marks)->required();
   command->add_option("--root", roots);
   command->callback([&] {
-    if (peer.take()) exit_code = leaks(device, peer.target, marks, roots);
+    if (peer.take()) exit_code = leaks(device, peer.target, roots);
   });
 
   int pid = 0;

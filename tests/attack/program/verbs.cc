@@ -109,6 +109,9 @@ void away(Answers& out, Rig& rig, const Target& peer, const Target& target) {
   (void)connect();
   out["RESET"] = word(modify(IBV_QPS_RESET, IBV_QP_STATE));
   (void)to_init(rig.qp());
+  out["up again"] = word(to_rtr(rig.qp(), peer));
+  out["RESET again"] = word(modify(IBV_QPS_RESET, IBV_QP_STATE));
+  (void)to_init(rig.qp());
   out["RTR to a physical address after RESET"] = word(to_rtr(rig.qp(), target));
 }
 
