@@ -28,8 +28,9 @@ std::string readable(std::string peer) {
 
 }  // namespace
 
-Authenticator::Authenticator(const AuthBook& book, const Clock& clock, std::string ca_pem)
-    : book_(book), clock_(clock), ca_pem_(std::move(ca_pem)) {}
+Authenticator::Authenticator(const AuthBook& book, const Clock& clock, std::string ca_pem,
+                             bool insecure)
+    : book_(book), clock_(clock), ca_pem_(std::move(ca_pem)), insecure_(insecure) {}
 
 Result<trust::CertificateInfo> Authenticator::verify(const std::string& pem) {
   const auto now = clock_.wall();
@@ -58,20 +59,33 @@ Result<trust::CertificateInfo> Authenticator::verify(const std::string& pem) {
   return info;
 }
 
-Result<Caller> Authenticator::of_certificate(const std::string& pem) {
+Status Authenticator::of_certificate(const std::string& pem, Caller* caller) {
   if (pem.empty()) {
     return fail(Code::kUnauthenticated,
                 "no certificate was shown: over TCP a caller needs one (an agent gets it by "
                 "joining, others from an admin)");
   }
   auto info = verify(pem);
-  if (info) return book_.of_certificate(*info);
-  Error error = std::move(info).error();
-  // Whom it pretends to be, for the audit log.
-  if (auto claimed = trust::read_certificate(pem)) {
-    error.message += fmt::format(" (it says that it is of {})", trust::name_of(claimed->identity));
+  if (!info) {
+    Error error = std::move(info).error();
+    // Whom it pretends to be, for the audit log.
+    if (auto claimed = trust::read_certificate(pem)) {
+      error.message +=
+          fmt::format(" (it says that it is of {})", trust::name_of(claimed->identity));
+    }
+    return tl::unexpected<Error>(std::move(error));
   }
-  return tl::unexpected<Error>(std::move(error));
+  auto known = book_.of_certificate(*info);
+  if (!known) {
+    // Nobody any more, but who it was is proven.
+    caller->name = trust::name_of(info->identity);
+    caller->certificate_serial = info->serial;
+    return tl::unexpected<Error>(std::move(known).error());
+  }
+  std::string where = std::move(caller->peer);
+  *caller = std::move(*known);
+  caller->peer = std::move(where);
+  return {};
 }
 
 Authenticator::Outcome Authenticator::identify(const grpc::ServerContextBase& context) {
@@ -91,20 +105,16 @@ Authenticator::Outcome Authenticator::identify(const grpc::ServerContextBase& co
   out.caller.peer = readable(peer);
   auto security = context.auth_context();
   if (!security || !trust::is_tls(*security)) {
-    // Only --insecure-listen listens without TLS, and only on loopback.
+    if (!insecure_) {
+      out.status = fail(Code::kUnauthenticated, "the connection has no TLS");
+      return out;
+    }
     out.caller.name = "loopback";
     out.caller.via = Caller::Via::kLoopback;
     out.caller.role = Role::kAdmin;
     return out;
   }
-  auto caller = of_certificate(trust::peer_certificate(*security));
-  if (caller) {
-    std::string where = std::move(out.caller.peer);
-    out.caller = std::move(*caller);
-    out.caller.peer = std::move(where);
-  } else {
-    out.status = tl::unexpected<Error>(std::move(caller).error());
-  }
+  out.status = of_certificate(trust::peer_certificate(*security), &out.caller);
   return out;
 }
 

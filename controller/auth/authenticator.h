@@ -17,25 +17,28 @@ namespace qmasq::controller {
 // Finds out who calls. Any thread.
 class Authenticator {
  public:
-  // `ca_pem` empty: nobody comes over TLS. The book and the clock outlive this.
-  Authenticator(const AuthBook& book, const Clock& clock, std::string ca_pem);
+  // `ca_pem` empty: nobody comes over TLS. `insecure`: who comes over TCP without TLS is an admin;
+  // else it is nobody. The book and the clock outlive this.
+  Authenticator(const AuthBook& book, const Clock& clock, std::string ca_pem, bool insecure);
 
   // Before the first call. Null: there is no Unix socket.
   void set_socket(const trust::PeerSocket* socket) { socket_ = socket; }
 
   struct Outcome {
-    Caller caller;  // also of a stranger: where from
+    Caller caller;  // also of a stranger: where from; of one that was revoked: who it was
     Status status;  // kUnauthenticated says why it is a stranger
   };
   [[nodiscard]] Outcome identify(const grpc::ServerContextBase& context);
 
  private:
-  [[nodiscard]] Result<Caller> of_certificate(const std::string& pem);
+  // Fills in the caller as far as it is proven.
+  [[nodiscard]] Status of_certificate(const std::string& pem, Caller* caller);
   [[nodiscard]] Result<trust::CertificateInfo> verify(const std::string& pem);
 
   const AuthBook& book_;
   const Clock& clock_;
   const std::string ca_pem_;
+  const bool insecure_;
   const trust::PeerSocket* socket_ = nullptr;
   std::mutex mutex_;
   // Certificates whose signature was found right, by their whole text: verifying costs as much as a

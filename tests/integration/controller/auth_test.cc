@@ -331,6 +331,7 @@ TEST_F(Auth, RevokingAnAccessEndsWhatItWaitsFor) {
   EXPECT_EQ(refused.error_code(), StatusCode::UNAUTHENTICATED);
   EXPECT_THAT(refused.error_message(), HasSubstr("revoked"));
   expect_audited("UNAUTHENTICATED", "VpcService/GetVpc", "revoked");
+  EXPECT_FALSE(world_.audit("caller=accesses/alice AND method=GetVpc").empty());
   // For ever, and over a restart.
   EXPECT_EQ(world_.process.stop(), 0);
   world_.process.start();
