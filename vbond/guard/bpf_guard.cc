@@ -104,6 +104,10 @@ class BpfGuard::Impl {
     QMASQ_ASSIGN(const std::uint64_t started, own_start());
     qmasq_guard_state& shared = state_[0];
     store(shared.agent, 0);
+    // The numbers of an agent before mean nothing here: manage() gives ours.
+    for (unsigned i = 1; i < QMASQ_GUARD_SLOTS; ++i) {
+      if (load(slots_[i].used) != QMASQ_SLOT_FREE) slots_[i].context = 0;
+    }
     shared.layout = QMASQ_GUARD_LAYOUT;
     shared.host_netns = static_cast<unsigned>(netns);
     __atomic_store_n(&shared.started, started, __ATOMIC_RELEASE);
@@ -216,8 +220,17 @@ class BpfGuard::Impl {
     qmasq_guard_event event{};
     if (size < sizeof event) return 0;
     std::memcpy(&event, bytes, sizeof event);
-    static_cast<Impl*>(self)->listener_(violation_of(event));
+    static_cast<Impl*>(self)->tell(event);
     return 0;
+  }
+
+  // An event may be from before this agent, and a slot may be another file's by now.
+  void tell(qmasq_guard_event event) {
+    const qmasq_guard_slot& slot = slots_[event.slot % QMASQ_GUARD_SLOTS];
+    const bool same =
+        load(slot.used) == QMASQ_SLOT_BOUND && load(slot.condemned) != QMASQ_DID_NOTHING;
+    event.context = event.slot != 0 && same ? slot.context : 0;
+    listener_(violation_of(event));
   }
 
   void loop() {
@@ -253,10 +266,9 @@ class BpfGuard::Impl {
       if (load(slot.used) != QMASQ_SLOT_BOUND || load(slot.condemned) == QMASQ_DID_NOTHING)
         continue;
       qmasq_guard_event event{};
-      event.context = slot.context;
       event.slot = i;
       event.what = slot.condemned;
-      listener_(violation_of(event));
+      tell(event);
     }
   }
 

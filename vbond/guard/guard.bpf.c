@@ -74,8 +74,9 @@ struct ib_uqp_object {
 struct ib_qp {
   struct ib_uqp_object* uobject;
 } KERNEL_STRUCT;
+enum ib_qp_type { QMASQ_NO_QP_TYPE };  // its members are not needed, its kind is
 struct ib_qp_init_attr {
-  u32 qp_type;
+  enum ib_qp_type qp_type;
 } KERNEL_STRUCT;
 struct ib_pd {
   struct ib_uobject* uobject;
@@ -327,7 +328,7 @@ int BPF_PROG(qmasq_create_qp, void* device, struct ib_pd* pd, struct ib_qp_init_
   struct managed* file = file_of((u64)BPF_CORE_READ(object, uevent.uobject.ufile));
   if (file == NULL || is_agent()) return 0;
   struct qmasq_guard_slot* slot = slot_of(file);
-  u32 type = BPF_CORE_READ(attr, qp_type);
+  u32 type = (u32)BPF_CORE_READ(attr, qp_type);
   if (slot != NULL && slot->condemned == QMASQ_DID_NOTHING && slot->tid == current_tid() &&
       slot->flight == QMASQ_FLIGHT_RUNNING && type != 0 && slot->qp_type == type)
     return 0;

@@ -34,15 +34,13 @@ struct Violation {
 // What an agent does, a restarted one as well:
 //   1. makes its BpfGuard (one agent per host: InstanceLock): from then on it is the agent, the one
 //      before is not any more, and calls that one had permitted may still land;
-//   2. manage(descriptor, context id) for each context, new or taken over, before a tenant has it
-//   or
-//      before its listener is served. A file that was taken over keeps its state: a call that is
-//      still in flight stays so, and a condemned one stays condemned (look at state()!).
-//   3. listen(), when violations can be dealt with. Those that happened while there was no agent
-//   are
-//      found by state() after manage().
+//   2. manage(descriptor, context id) for each context, new or taken over, before a tenant has it,
+//      or before its listener is served. A file that was taken over keeps its state: a call that is
+//      still in flight stays so, and a condemned one stays condemned (look at state()!);
+//   3. listen(), when violations can be dealt with and all contexts have been managed. Those that
+//      happened while there was no agent come then, with the ids that manage() was given.
 //
-// Thread-safe. On one slot, permit(), landed() and withdraw() by one thread at a time.
+// Thread-safe. On one slot, permit() and withdraw() by one thread at a time.
 class Guard {
  public:
   // A managed file's place; 0: none (there is no guard).
@@ -66,11 +64,11 @@ class Guard {
     std::uint32_t command = 0;  // WRITE_CMD of an INVOKE_WRITE, else 0
     std::uint32_t qp_type = 0;  // of the QP that it makes (enum ib_qp_type); 0: none
   };
-  // "on", "off" or "broken: " and why: HostStatus.guard.
   using Listener = std::function<void(const Violation&)>;
 
   virtual ~Guard() = default;
 
+  // "on", "off" or "broken: " and why: HostStatus.guard.
   [[nodiscard]] virtual std::string describe() const = 0;
   // Whether devices can be opened for tenants; the error says why not.
   [[nodiscard]] virtual Status ready() = 0;

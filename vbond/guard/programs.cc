@@ -39,9 +39,9 @@ constexpr std::string_view kWritePrefix = "qmasq_write_";
 constexpr std::string_view kMaps[] = {"qmasq_state", "qmasq_slots", "qmasq_files", "qmasq_devices",
                                       "qmasq_events"};
 
-// What libbpf had to say last; it tells more than its error numbers.
+// What libbpf complained of first; it tells more than its error numbers, and than what follows.
 std::mutex words_mutex;
-std::string last_words;
+std::string first_words;
 
 int keep_words(libbpf_print_level level, const char* format, va_list arguments) {
   char text[512];
@@ -52,7 +52,7 @@ int keep_words(libbpf_print_level level, const char* format, va_list arguments) 
     line.remove_suffix(1);
   if (level == LIBBPF_WARN) {
     std::lock_guard lock(words_mutex);
-    last_words = std::string(line.substr(line.rfind('\n') + 1));
+    if (first_words.empty()) first_words = std::string(line.substr(0, line.find('\n')));
   }
   spdlog::debug("libbpf: {}", line);
   return length;
@@ -60,7 +60,7 @@ int keep_words(libbpf_print_level level, const char* format, va_list arguments) 
 
 std::string words() {
   std::lock_guard lock(words_mutex);
-  return last_words.empty() ? "" : " (" + last_words + ")";
+  return first_words.empty() ? "" : " (" + first_words + ")";
 }
 
 // So that two builds of the same source are one version, and a changed program is another.
@@ -214,7 +214,9 @@ bool take_over(const std::string& pins, GuardPrograms& out) {
 // Loads, attaches and pins what is not there yet; then takes away what is of other versions: ours
 // sees everything by then.
 Status attach_all(const std::string& pins, bool writes) {
-  LIBBPF_OPTS(bpf_object_open_opts, options, .pin_root_path = pins.c_str());
+  bpf_object_open_opts options{};
+  options.sz = sizeof options;
+  options.pin_root_path = pins.c_str();
   std::unique_ptr<qmasq_guard, DestroySkeleton> skeleton(qmasq_guard__open_opts(&options));
   if (!skeleton) return fail_errno(errno, "open the guard's BPF object" + words());
   QMASQ_TRY(choose_programs(*skeleton, writes));

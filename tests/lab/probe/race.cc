@@ -29,8 +29,20 @@ constexpr std::uint16_t kCoreOut = 1;
 constexpr std::uint16_t kWriteCmd = 2;
 constexpr std::uint32_t kNoHandle = 0xffffffff;
 
+// ib_uverbs_ioctl_hdr without its flexible end.
+struct Header {
+  std::uint16_t length;
+  std::uint16_t object_id;
+  std::uint16_t method_id;
+  std::uint16_t num_attrs;
+  std::uint64_t reserved1;
+  std::uint32_t driver_id;
+  std::uint32_t reserved2;
+};
+static_assert(sizeof(Header) == sizeof(ib_uverbs_ioctl_hdr));
+
 struct Call {
-  ib_uverbs_ioctl_hdr header;
+  Header header;
   ib_uverbs_attr command;
   ib_uverbs_attr in;
   ib_uverbs_attr out;
@@ -113,6 +125,12 @@ int tell(const nlohmann::ordered_json& out, int code) {
   return code;
 }
 
+// Some nanoseconds a round.
+void linger(unsigned rounds) {
+  for (unsigned i = 0; i < rounds; ++i)
+    __asm__ volatile("");
+}
+
 }  // namespace
 
 int race(const RaceOptions& options) {
@@ -149,11 +167,9 @@ int race(const RaceOptions& options) {
   std::thread swapper([&] {
     for (unsigned i = 0; !stop; ++i) {
       set(as_modify);
-      for (volatile unsigned wait = 0; wait < i % 64 * 16; wait = wait + 1) {
-      }
+      linger(i % 64 * 16);
       set(as_register);
-      for (volatile unsigned wait = 0; wait < i % 61 * 64; wait = wait + 1) {
-      }
+      linger(i % 61 * 64);
     }
   });
   std::printf("{\"ready\":true}\n");

@@ -2,7 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstring>
 #include <set>
+#include <string>
 
 #include "vbond/guard/violation.h"
 #include "vbond/uverbs/verb.h"
