@@ -11,6 +11,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands/add.h"
+#include "cli/commands/host_trust.h"
 #include "cli/directory.h"
 #include "cli/gid_text.h"
 #include "cli/names.h"
@@ -301,6 +302,8 @@ Example:
 Examples:
   qmasq host update hostA --description "Rack 5"
   qmasq host update hostA --nic-rate rxe0=30Mbit --wait)");
+
+  add_host_trust_commands(group, shell);
 
   CLI::App& delete_command = add(
       group, shell, "delete", "Forget a host that is offline and has no endpoints", args, remove);

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -64,6 +65,8 @@ class FakeKernel final : public vbond::TenantMemory,
   void map_at(pid_t process, std::uint64_t address, std::span<const std::byte> bytes);
   std::vector<std::byte> peek(pid_t process, std::uint64_t address, std::size_t size);
   void poke(pid_t process, std::uint64_t address, std::span<const std::byte> bytes);
+  // Takes back the piece that has this address, if there is one.
+  void unmap(pid_t process, std::uint64_t address);
 
   // --- traps ---
   class Port;
@@ -84,6 +87,11 @@ class FakeKernel final : public vbond::TenantMemory,
   // Id of the file behind a tenant's descriptor, for StubNic; 0: none.
   [[nodiscard]] std::uint64_t file_of(pid_t process, int fd) const;
   [[nodiscard]] unsigned holder_searches() const;
+  // Verbs files that the agent has open, and the file behind one of its descriptors; 0: none.
+  [[nodiscard]] std::size_t agent_descriptors() const;
+  [[nodiscard]] std::uint64_t file_behind(int own) const;
+  // Times that a call was answered which had been answered before.
+  [[nodiscard]] unsigned double_answers() const;
 
   // --- switches ---
   void fail_next_open(int err);
@@ -91,6 +99,10 @@ class FakeKernel final : public vbond::TenantMemory,
   void fail_next_read(int err);
   // The task dies after the next successful read of its memory, before anything is answered.
   void die_after_next_read();
+  // Called before each access of the agent to a tenant's memory, without a lock: may play the
+  // tenant, or anybody else. Not 0: the access fails with it. Set before there are threads.
+  std::function<int(pid_t tid)> before_read;
+  std::function<int(pid_t tid, std::span<const Out> pieces)> before_write;
 
   // --- TenantMemory ---
   int read(pid_t tid, std::span<const In> pieces) override;
@@ -159,6 +171,8 @@ class FakeKernel final : public vbond::TenantMemory,
   std::uint64_t next_file_ = 1;
   std::uint64_t next_call_ = 1;
   unsigned holder_searches_ = 0;
+  unsigned double_answers_ = 0;
+  std::size_t agent_files_ = 0;
   int fail_open_ = 0;
   int fail_inject_ = 0;
   int fail_read_ = 0;

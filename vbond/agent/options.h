@@ -11,6 +11,7 @@
 
 #include "common/net_types.h"
 #include "common/result.h"
+#include "vbond/join/join.h"
 
 namespace qmasq::vbond {
 
@@ -19,8 +20,10 @@ enum class QosBackend { kAuto, kTc, kDevlink, kNone };
 
 // What the agent was told on its command line, checked as far as that goes without the machine.
 struct AgentOptions {
-  std::string host;        // "hosts/hostA"
-  std::string controller;  // "ADDR:PORT" or "unix:PATH"
+  std::string host;                                 // "hosts/hostA"
+  std::string controller;                           // "ADDR:PORT" or "unix:PATH"
+  std::string certificates = kDefaultCertificates;  // directory
+  std::string token_file;                           // to join with; empty: none
   // One of these two.
   std::string underlay_device;
   std::optional<IpAddress> underlay_address;
@@ -37,7 +40,10 @@ struct AgentOptions {
   // Most connections of one VPC on this host.
   std::size_t connections_per_vpc = std::size_t{1} << 20U;
   std::string socket_directory = "/run/qmasq";
-  std::string metrics_address;  // empty: not served
+  // Socket of the keeper; empty: what tenants have open ends with the agent.
+  std::string keeper;
+  std::string state_directory = "/var/lib/qmasq-vbond";  // of the journal
+  std::string metrics_address;                           // empty: not served
   std::string log_level = "info";
 };
 

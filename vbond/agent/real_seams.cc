@@ -71,6 +71,12 @@ Result<AgentSeams> real_seams(const AgentOptions& options) {
   } else {
     BpfGuard::remove({});
   }
+  if (!options.keeper.empty()) {
+    out.keeper = [socket = options.keeper](std::chrono::milliseconds patience) {
+      return connect_keeper(socket, patience);
+    };
+  }
+  out.open_port = open_port;
   out.files.staging = options.socket_directory + "/endpoints";
   out.node_of = find_node;
   out.qos_backend = real_qos_backends(options);

@@ -46,6 +46,7 @@ v1::Agent Standing::describe() {
   for (const std::string& feature : facts_.features)
     out.add_features(feature);
   out.set_guard(parts_.guard != nullptr ? parts_.guard->describe() : "off");
+  out.set_keeper(facts_.keeper());
   return out;
 }
 

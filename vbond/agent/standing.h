@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@ class Standing final : public AgentView {
     std::string host;        // "hosts/hostA"
     std::string controller;  // its address
     std::vector<std::string> features;
+    std::function<std::string()> keeper = [] { return std::string("off"); };
   };
   // Parts are not owned.
   Standing(Parts parts, Facts facts);

@@ -52,6 +52,10 @@ const char* to_string(EventType type) {
       return "limit-enforced";
     case EventType::kGuardViolation:
       return "guard-violation";
+    case EventType::kRestored:
+      return "restored";
+    case EventType::kKeeper:
+      return "keeper";
   }
   return "unknown";
 }

@@ -8,10 +8,13 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "vbond/intercept/executor.h"
+#include "vbond/intercept/noted_call.h"
 #include "vbond/intercept/quota.h"
 #include "vbond/intercept/turn.h"
+#include "vbond/survival/ledger.h"
 #include "vbond/uverbs/call.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/doorbell.h"
@@ -28,7 +31,7 @@ constexpr std::uint64_t kPageSize = 4096;  // the smallest there is
 
 }  // namespace
 
-void Dispatcher::handle(Attachment& attachment, const Notification& call) {
+void Dispatcher::handle(Attachment& attachment, const Notification& call, CallSlot* slot) {
   const Clock& clock = services_.parts.clock;
   auto start = clock.now();
   attachment.flights.landed(call.tid);
@@ -36,13 +39,16 @@ void Dispatcher::handle(Attachment& attachment, const Notification& call) {
     end_caller(attachment, call);
     return;
   }
-  Trap trap(services_, attachment, call);
-  Answer answer = serve(trap);
+  Trap trap(services_, attachment, call, slot);
+  std::optional<Answer> finished;
+  if (slot != nullptr) finished = finish_noted(trap);
+  Answer answer = finished ? *finished : serve(trap);
   if (trap.over_rate || (trap.unpaid && answer.err != 0)) {
     const auto refused = clock.now();
     attachment.brake.wait(attachment.brake.refused(refused));
     start += clock.now() - refused;  // the metrics are about serving
   }
+  if (slot != nullptr) services_.ledger()->pass(Ledger::Point::kCopiedBack);
   int err = 0;
   switch (answer.how) {
     case Answer::How::kReturn:
@@ -61,6 +67,7 @@ void Dispatcher::handle(Attachment& attachment, const Notification& call) {
     std::lock_guard lock(context.mutex);
     context.inventory.withdraw(trap.expectation.flight);
   }
+  if (slot != nullptr) services_.ledger()->pass(Ledger::Point::kAnswered);
   if (trap.row == kNotCounted) return;
   // ENOENT: killed, or interrupted where the kernel has no WAIT_KILLABLE_RECV. What the agent
   // executed stays done, as if the signal had come right after the call.

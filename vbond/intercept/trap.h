@@ -41,6 +41,8 @@ struct Answer {
   [[nodiscard]] static Answer gone() { return {How::kGone, Outcome::kGone, 0, 0}; }
 };
 
+struct CallSlot;
+
 // A call that is let run, and is withdrawn from its context when nobody is there to run it.
 struct Expectation {
   std::shared_ptr<Context> context;
@@ -53,12 +55,15 @@ inline constexpr std::size_t kNotCounted = static_cast<std::size_t>(-1);
 // One trapped call while it is served. On the stack of one receiver.
 class Trap {
  public:
-  Trap(Services& services_in, Attachment& attachment_in, const Notification& call_in)
-      : services(services_in), attachment(attachment_in), call(call_in) {}
+  Trap(Services& services_in, Attachment& attachment_in, const Notification& call_in,
+       CallSlot* slot_in)
+      : services(services_in), attachment(attachment_in), call(call_in), slot(slot_in) {}
 
   Services& services;
   Attachment& attachment;
   const Notification& call;
+  // Where it is noted for who comes after this agent; null: nowhere.
+  CallSlot* const slot;
   // Row of the metrics that the call counts in; settled on the way.
   std::size_t row = kNotCounted;
   // Refused because of a verb rate, or beyond one and not refused because it frees something.

@@ -242,8 +242,15 @@ ErrnoOr<dev_t> ProcTasks::device_of(pid_t tid, int fd) {
 std::vector<std::optional<TaskInspector::Holder>> ProcTasks::find_holders(
     std::span<const int> own) {
   HolderSearch search(own);
+  std::vector<pid_t> passed_over;
+  {
+    std::lock_guard lock(mutex_);
+    passed_over = passed_over_;
+  }
   if (Dir processes = open_dir("/proc")) {
-    each_number(processes, [&](int pid) { search.look_into(pid); });
+    each_number(processes, [&](int pid) {
+      if (std::count(passed_over.begin(), passed_over.end(), pid) == 0) search.look_into(pid);
+    });
   }
   return search.take();
 }
@@ -280,6 +287,11 @@ int ProcTasks::end(pid_t pid, const std::function<bool()>& still) {
   if (!process.valid()) return errno;
   if (!still()) return ECANCELED;
   return syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) == 0 ? 0 : errno;
+}
+
+void ProcTasks::look_past(std::vector<pid_t> processes) {
+  std::lock_guard lock(mutex_);
+  passed_over_ = std::move(processes);
 }
 
 }  // namespace qmasq::vbond

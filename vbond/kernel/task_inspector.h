@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -64,6 +65,9 @@ class TaskInspector {
   // Kills the process. `still` is asked when the process can not be taken for another any more:
   // that it is the one that is meant. 0, ESRCH, or ECANCELED: it is not.
   [[nodiscard]] virtual int end(pid_t pid, const std::function<bool()>& still) = 0;
+  // From now on these processes hold nothing in the eyes of find_holders(): they keep descriptors for
+  // the agent.
+  virtual void look_past(std::vector<pid_t> /*processes*/) {}
 };
 
 // /proc, kcmp(2), pidfd_getfd(2), prlimit(2), pidfd_send_signal(2). Needs CAP_SYS_PTRACE, CAP_KILL.
@@ -80,8 +84,11 @@ class ProcTasks final : public TaskInspector {
   [[nodiscard]] ErrnoOr<std::uint64_t> started(pid_t pid) override;
   [[nodiscard]] std::vector<pid_t> descendants(pid_t pid) override;
   [[nodiscard]] int end(pid_t pid, const std::function<bool()>& still) override;
+  void look_past(std::vector<pid_t> processes) override;
 
  private:
+  std::mutex mutex_;
+  std::vector<pid_t> passed_over_;  // guarded by mutex_
   const pid_t self_ = getpid();  // asked once: compare() runs at each trapped verb
 };
 

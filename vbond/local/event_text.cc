@@ -32,7 +32,9 @@ constexpr std::array kTypes = {EventType::kAttached,
                                EventType::kOverRate,
                                EventType::kLimitUnenforced,
                                EventType::kLimitEnforced,
-                               EventType::kGuardViolation};
+                               EventType::kGuardViolation,
+                               EventType::kRestored,
+                               EventType::kKeeper};
 
 std::string known_types() {
   std::string out;

@@ -34,6 +34,16 @@ int main(int argc, char** argv) {
   auto* flood_command = app.add_subcommand("flood", "Make control verbs as fast as possible");
   flood_command->add_option("--seconds", seconds, "For how long");
   flood_command->callback([&] { exit_code = probe::flood(device, seconds); });
+  probe::EndureOptions endure;
+  auto* endure_command =
+      app.add_subcommand("endure", "Connect QPs all the time; tell what failed and what took long");
+  endure_command->add_option("--gid", endure.peer_gid, "Peer: address or GID")->required();
+  endure_command->add_option("--forbidden", endure.forbidden_gid, "Peer that rules forbid");
+  endure_command->add_option("--seconds", endure.seconds, "For how long, or until SIGTERM");
+  endure_command->callback([&] {
+    endure.device = device;
+    exit_code = probe::endure(endure);
+  });
   std::string crowd_peer;
   int crowd_count = 1;
   auto* crowd_command = app.add_subcommand("crowd", "Connect many QPs and tell when each dies");

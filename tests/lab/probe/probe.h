@@ -43,6 +43,14 @@ int flood(const std::string& device, int seconds);
 int hostile(const std::string& device);
 // `count` RC queue pairs connected to a peer; says when each was put into the error state.
 int crowd(const std::string& device, const std::string& peer_gid, int count, int seconds);
+struct EndureOptions {
+  std::string device = "rxe0";
+  std::string peer_gid;
+  std::string forbidden_gid;  // a peer that rules forbid, EACCES; empty: none is tried
+  int seconds = 60;           // or until SIGTERM
+};
+// Connects and destroys QPs all the time, with some that stand; ends with the first verb that fails.
+int endure(const EndureOptions& options);
 struct HoardOptions {
   std::string device = "rxe0";
   std::string kind = "mr";   // cq, mr, qp, srq
