@@ -207,7 +207,7 @@ CallResult Arena::trap(const Task& task, bool second_thread, int nr,
   current_ = {};
   asked.reset();
   unsound_ = false;
-  const bool disturbed_any = !disturbances_.empty();
+  was_disturbed_ = !disturbances_.empty();
   disturbances_.clear();
   // What the call found abandoned.
   for (const auto& each : attachments_)
@@ -219,12 +219,12 @@ CallResult Arena::trap(const Task& task, bool second_thread, int nr,
   if (trace) {
     std::fprintf(stderr, "  call %d: how %d value %ld err %d%s\n", nr,
                  static_cast<int>(result->how), static_cast<long>(result->value), result->err,
-                 disturbed_any ? ", disturbed" : "");
+                 was_disturbed_ ? ", disturbed" : "");
   }
   if (result->how == How::kRan && nr == SYS_write && !mode.tenant_opens &&
       kernel.file_of(copy.process, static_cast<int>(args[0])) != 0) {
     auto device = kernel.device_of(copy.process, static_cast<int>(args[0]));
-    if (device && *device == test::FakeKernel::kVerbsDevice && !disturbed_any)
+    if (device && *device == test::FakeKernel::kVerbsDevice && !was_disturbed_)
       violated("a write on a verbs device was let run");
   }
   return *result;
@@ -235,11 +235,10 @@ CallResult Arena::verb(const Task& task, bool second_thread, int fd, Draft& draf
   if (draft.driver_id == 0) draft.driver_id = kernel.nic.driver;
   const std::uint64_t header = draft.place(kernel, copy.process, scattered);
   last_header_ = header;
-  const bool disturbed_any = !disturbances_.empty();
   const auto result = trap(copy, second_thread, SYS_ioctl,
                            {static_cast<std::uint64_t>(fd), uverbs::kVerbsIoctl, header});
   // What another thread puts into a call that was let run is the guard's to see, not this one's.
-  if (result.how == How::kRan && !disturbed_any) run_in_tenant(copy, fd, header);
+  if (result.how == How::kRan && !was_disturbed_) run_in_tenant(copy, fd, header);
   return result;
 }
 

@@ -64,6 +64,8 @@ class Arena {
   void poke(pid_t process, std::uint64_t address, std::span<const std::byte> bytes);
   // What the next call's memory says may not be what it was composed of.
   void unsound() { unsound_ = true; }
+  // Something came between in the last trap.
+  [[nodiscard]] bool was_disturbed() const { return was_disturbed_; }
   void disturb(Disturbance disturbance) { disturbances_.push_back(std::move(disturbance)); }
 
   // --- what the controller and the agent do ---
@@ -136,6 +138,7 @@ class Arena {
   std::vector<Oracle> said_;
   bool tenant_executes_ = false;  // the kernel, what was let run
   bool unsound_ = false;
+  bool was_disturbed_ = false;
   std::uint64_t last_header_ = 0;
   const std::thread::id main_ = std::this_thread::get_id();
 };

@@ -147,11 +147,21 @@ class KillTest : public ::testing::Test {
     for (auto& writer : writers_)
       threads.emplace_back([&, each = writer.get()] { each->write_until_it_dies(process_); });
     threads.emplace_back([&] { follower_.follow_until_it_dies(process_); });
-    constexpr unsigned kLongest = 120'000;  // us
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % kLongest));
+    // Some writes in, however fast the machine is.
+    const std::uint64_t enough = acknowledged() + random() % 20;
+    while (acknowledged() < enough)
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 5000));
     process_.kill9();
     for (auto& thread : threads)
       thread.join();
+  }
+
+  [[nodiscard]] std::uint64_t acknowledged() const {
+    std::uint64_t out = 0;
+    for (const auto& writer : writers_)
+      out += writer->acknowledged();
+    return out;
   }
 
   void check() {
@@ -216,19 +226,17 @@ TEST_F(KillTest, WhatWasAcknowledgedStaysAndNothingIsHalfThere) {
   }
   process_.kill9();
   check_log(process_.data_dir());
-  std::uint64_t acknowledged = 0;
   unsigned in_doubt = 0;
   unsigned done = 0;
   for (const auto& writer : writers_) {
-    acknowledged += writer->acknowledged();
     in_doubt += writer->in_doubt;
     done += writer->done_in_doubt;
   }
   std::printf(
       "%d kills: %llu writes acknowledged, %u in doubt, %u of those were done; "
       "the agent applied %d batches\n",
-      rounds, static_cast<unsigned long long>(acknowledged), in_doubt, done, follower_.batches());
-  EXPECT_GT(acknowledged, static_cast<std::uint64_t>(rounds));
+      rounds, static_cast<unsigned long long>(acknowledged()), in_doubt, done, follower_.batches());
+  EXPECT_GT(acknowledged(), static_cast<std::uint64_t>(rounds));
   EXPECT_GT(in_doubt, 0U);
 }
 

@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -47,6 +48,7 @@ class Writer {
 
   // What the controller acknowledged, and has to have.
   [[nodiscard]] const std::map<std::string, std::string>& objects() const { return objects_; }
+  // So many writes; may be asked from another thread.
   [[nodiscard]] std::uint64_t acknowledged() const { return acknowledged_; }
   // Requests that the kill swallowed, and of those the ones that had been carried out.
   unsigned in_doubt = 0;
@@ -82,7 +84,7 @@ class Writer {
   unsigned addresses_ = 0;
   std::map<std::string, std::string> objects_;
   std::optional<Request> doubted_;
-  std::uint64_t acknowledged_ = 0;
+  std::atomic<std::uint64_t> acknowledged_{0};
   std::uint64_t last_revision_ = 0;
 };
 
