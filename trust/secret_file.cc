@@ -135,6 +135,14 @@ Status write_file_atomically(const std::string& path, std::string_view text, mod
 }
 
 Status make_secret_directory(const std::string& path) {
+  // What leads to it is for all.
+  for (auto at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1)) {
+    const std::string parent = path.substr(0, at);
+    if (::mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST) {
+      int err = errno;
+      return fail_errno(err, fmt::format("cannot make {}", parent));
+    }
+  }
   if (::mkdir(path.c_str(), 0700) == 0) return {};
   int err = errno;
   if (err != EEXIST) return fail_errno(err, fmt::format("cannot make {}", path));

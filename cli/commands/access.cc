@@ -288,7 +288,9 @@ void add_access_commands(CLI::App& root, Shell& shell) {
   };
   add_create_options(
       add("create", "Give a person, a program or a user of the machine a role", create), *args);
-  add("list", "List who has a role, and who had one", list);
+  add("list", "List who has a role, and who had one", list).footer(R"(
+Example:
+  qmasq access list -o json)");
   add("get", "Show one of them", get).footer(R"(
 Example:
   qmasq access get alice)");

@@ -160,6 +160,7 @@ grpc::Status AuthWorld::call(const std::shared_ptr<grpc::Channel>& channel,
 
 std::vector<std::string> all_methods() {
   // So that the linker keeps every file.
+  v1::Agent::descriptor();
   v1::Impact::descriptor();
   v1::AuditRecord::descriptor();
   v1::TraceRequest::descriptor();

@@ -105,7 +105,7 @@ TEST(Durability, AFullDiskRefusesWritesAndServesReads) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
   EXPECT_THAT(status.error_message(), HasSubstr("disk is full"));
   EXPECT_THAT(status.error_message(), HasSubstr("nothing was changed"));
-  EXPECT_GT(created, 10);
+  EXPECT_GT(created, 0);
   EXPECT_EQ(client.list_endpoints("vpcs/blue", 1000).size(), static_cast<std::size_t>(created));
   auto again = client.create_endpoint("blue", "one-more", "h", {});
   EXPECT_EQ(again.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);

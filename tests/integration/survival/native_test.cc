@@ -104,7 +104,11 @@ class Survival : public ::testing::Test {
   [[nodiscard]] std::unique_ptr<Process> agent(const std::string& crash = {}) {
     auto out = std::make_unique<Process>(
         std::vector<std::string>{QMASQ_AGENT, folder_.path(), crash});
-    EXPECT_EQ(out->read_line(), "ready");
+    const std::string line = out->read_line();
+    // One that is to crash may do so on a call that was left, before it says anything.
+    if (crash.empty() || !line.empty()) {
+      EXPECT_EQ(line, "ready");
+    }
     return out;
   }
   [[nodiscard]] std::unique_ptr<Process> tenant() {

@@ -24,6 +24,7 @@ using ::testing::HasSubstr;
 
 std::vector<const google::protobuf::MethodDescriptor*> all_methods() {
   // So that the linker keeps every file.
+  v1::Agent::descriptor();
   v1::Impact::descriptor();
   v1::AuditRecord::descriptor();
   v1::TraceRequest::descriptor();

@@ -65,7 +65,7 @@ TEST(Violations, SayWhichVerbItWas) {
   EXPECT_THAT(violation_of(event).reason, HasSubstr("command 0xc8"));
   event.what = QMASQ_DID_METHOD;
   event.method = method_key(0, 5);
-  EXPECT_THAT(violation_of(event).reason, HasSubstr("QUERY_GID_ENTRY"));
+  EXPECT_THAT(violation_of(event).reason, HasSubstr("QUERY_GID_TABLE"));
   event.what = 99;
   EXPECT_STREQ(violation_of(event).what, "unknown");
 }
