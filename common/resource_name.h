@@ -8,8 +8,8 @@
 
 // Names of resources, as schema/proto spells them: "vpcs/{vpc}", "vpcs/{vpc}/endpoints/{endpoint}",
 // "vpcs/{vpc}/securityGroups/{group}", "qosPolicies/{policy}", "hosts/{host}", "accesses/{access}".
-// The last part is the id. Pure, any thread; every failure is kInvalidArgument, says what was expected and quotes at
-// most a line of what came.
+// The last part is the id. Pure, any thread; every failure is kInvalidArgument, says what was
+// expected and quotes at most a line of what came.
 namespace qmasq {
 
 // 1 to 63 of a-z, 0-9 and '-', starts with a letter, does not end in '-'.

@@ -49,7 +49,8 @@ class Guard(labtest.LabTest):
     def ready_to_receive(self):
         """Queue pairs of programs on hostA that have got past INIT."""
         shown = self.lab.check("hostA", ["rdma", "resource", "show", "qp"])
-        return [line for line in shown.splitlines() if " type RC " in line and (" state RTR" in line or " state RTS" in line)]
+        return [line for line in shown.splitlines()
+                if " type RC " in line and (" state RTR" in line or " state RTS" in line)]
 
     def violations(self):
         """Events of the guard on hostA."""

@@ -220,8 +220,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       rename_metrics(metrics.registry(), peers),
       policy_metrics(metrics.registry()),
       renamer({sync_state, endpoints, peers, nic_table, tracker, connections, events, clock, wire,
-               &rename_metrics, &policy_metrics,
-               legacy ? &legacy->journal() : nullptr},
+               &rename_metrics, &policy_metrics, legacy ? &legacy->journal() : nullptr},
               RenameOptions{}),
       network(std::move(network_loop)),
       chores(std::move(chores_loop)),
@@ -454,8 +453,8 @@ bool Agent::stop(std::chrono::milliseconds patience) {
   // What is programmed stays: tenants' queue pairs go on without us.
   parts.limits->stop();
   if (parts.seams.guard) parts.seams.guard->stop();
-  const bool ended = parts.legacy ? parts.interceptor.leave(patience)
-                                  : parts.interceptor.stop(patience);
+  const bool ended =
+      parts.legacy ? parts.interceptor.leave(patience) : parts.interceptor.stop(patience);
   if (!ended) return false;
   parts.server.reset();
   parts.chores->stop();

@@ -68,7 +68,8 @@ class Agent {
   Agent(const Agent&) = delete;
   Agent& operator=(const Agent&) = delete;
 
-  // Stops everything that runs; with a keeper what tenants have is left to the next agent. False: a thread is held up by a tenant; end the process by _exit.
+  // Stops everything that runs; with a keeper what tenants have is left to the next agent. False: a
+  // thread is held up by a tenant; end the process by _exit.
   [[nodiscard]] bool stop(std::chrono::milliseconds patience);
 
   [[nodiscard]] const std::string& socket() const;         // of AgentService

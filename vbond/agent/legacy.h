@@ -21,7 +21,8 @@ class EventLog;
 // calls and the journal of connections. Must outlive whatever serves tenants.
 class Legacy {
  public:
-  using Connect = std::function<Result<std::unique_ptr<Keeper>>(std::chrono::milliseconds patience)>;
+  using Connect =
+      std::function<Result<std::unique_ptr<Keeper>>(std::chrono::milliseconds patience)>;
   struct Seams {
     Connect connect;
     std::function<Result<std::unique_ptr<NotificationPort>>(UniqueFd)> open_port;
@@ -36,8 +37,8 @@ class Legacy {
   [[nodiscard]] Survival& survival() { return survival_; }
   [[nodiscard]] Journal& journal() { return *journal_; }
 
-  // Gives what was left to the interceptor, and drops what the journal has of connections that are no
-  // more. Once. What could not be used is said in events.
+  // Gives what was left to the interceptor, and drops what the journal has of connections that are
+  // no more. Once. What could not be used is said in events.
   void hand_to(Interceptor& interceptor, const ConnectionTable& connections, EventLog& events);
 
   // "on", or what is wrong: for GetAgent.

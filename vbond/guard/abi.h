@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef QMASQ_VBOND_GUARD_ABI_H
-#define QMASQ_VBOND_GUARD_ABI_H
+#pragma once
+
 /* What the guard's BPF program and the agent have in common: the layout of the shared maps. C, for
  * both compilers. Integers are the machine's own: both ends are on one machine.
  *
@@ -80,5 +80,3 @@ struct qmasq_guard_event {
   unsigned int command; /* likewise */
   char name[16];        /* of the task */
 };
-
-#endif

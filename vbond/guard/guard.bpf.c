@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0)
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0
 // The kernel's side of the guard. Sees every verb on every file that vbond opened for a tenant (or
 // that a tenant opened itself, on a device that vbond marked), in the kernel's own copy, after the
 // last moment at which anybody can change it; and kills whoever makes a call that vbond has not let

@@ -59,9 +59,9 @@ class Attachment {
     std::string endpoint_name;
     pid_t pid = 0;
     std::string command;
-    std::uint64_t number = 0;   // of its listener, never given twice; 0: it does not survive
-    Custody::Ticket custody;    // of its listener
-    bool restored = false;      // it attached to an agent before this one
+    std::uint64_t number = 0;  // of its listener, never given twice; 0: it does not survive
+    Custody::Ticket custody;   // of its listener
+    bool restored = false;     // it attached to an agent before this one
   };
 
   Attachment(Services& services, std::unique_ptr<NotificationPort> port, Identity identity,

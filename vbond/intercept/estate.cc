@@ -56,8 +56,7 @@ class Sorter {
         continue;
       }
       estate_.journal = std::move(thing.descriptor);
-      estate_.journal_custody =
-          estate_.custody->adopt(thing.id, thing.tag, estate_.journal.get());
+      estate_.journal_custody = estate_.custody->adopt(thing.id, thing.tag, estate_.journal.get());
     }
   }
 
@@ -97,7 +96,8 @@ class Sorter {
       }
       auto file = devices.adopt(std::move(thing.descriptor));
       if (!file) {
-        give_up(thing.id, fmt::format("is no verbs device of {}: errno {}", tag->nic, file.error()));
+        give_up(thing.id,
+                fmt::format("is no verbs device of {}: errno {}", tag->nic, file.error()));
         continue;
       }
       auto custody = estate_.custody->adopt(thing.id, thing.tag, (*file)->descriptor());

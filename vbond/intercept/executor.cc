@@ -393,8 +393,7 @@ class Execution {
       case Handler::kQueryDevice:
         return true;
       case Handler::kModifyQp: {
-        auto command =
-            uverbs::decode_modify_qp(builder_.in(uverbs::attr::kCoreIn), verb_.key.form);
+        auto command = uverbs::decode_modify_qp(builder_.in(uverbs::attr::kCoreIn), verb_.key.form);
         return command && !command->goes_to(uverbs::QpState::kErr) &&
                !command->goes_to(uverbs::QpState::kReset);
       }

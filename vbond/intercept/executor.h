@@ -27,8 +27,8 @@
 // asked for is remembered as pending, and the first verb on a QP of unknown handle, once the kernel
 // has confirmed the handle, takes a pending type if all that are pending agree (they do in
 // practice). That it is the type that was checked is the guard's to see to. Unproven on hardware is
-// the QP's number, which no verb tells. Addresses do not depend on either: they are judged in MODIFY_QP,
-// which is always executed. Destruction is executed on every NIC.
+// the QP's number, which no verb tells. Addresses do not depend on either: they are judged in
+// MODIFY_QP, which is always executed. Destruction is executed on every NIC.
 namespace qmasq::vbond {
 
 [[nodiscard]] Answer serve_verb(Trap& trap, Context& context, const uverbs::Call& call,

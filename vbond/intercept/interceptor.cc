@@ -101,12 +101,13 @@ class Interceptor::Impl {
     for (char& each : command) {
       if (static_cast<unsigned char>(each) < 0x20 || each == 0x7f) each = '?';
     }
-    Attachment::Identity identity{endpoint, local->name, pid, std::move(command), 0, nullptr, false};
+    Attachment::Identity identity{endpoint, local->name, pid,  std::move(command),
+                                  0,        nullptr,     false};
     if (Custody* custody = services_.custody()) {
       identity.number = services_.ledger()->next_listener();
-      identity.custody = custody->put(
-          ListenerTag{identity.number, endpoint, local->name, pid, identity.command},
-          port->descriptor());
+      identity.custody =
+          custody->put(ListenerTag{identity.number, endpoint, local->name, pid, identity.command},
+                       port->descriptor());
     }
     auto attachment = make(std::move(port), identity);
     std::unique_lock lock(mutex_);
@@ -273,7 +274,8 @@ class Interceptor::Impl {
   }
 
  private:
-  // A context of an agent before this one. False: nobody has watched it, so nobody knows what it is.
+  // A context of an agent before this one. False: nobody has watched it, so nobody knows what it
+  // is.
   bool put_under_guard(Context& context, const Attachment& attachment) {
     auto slot = services_.guard().manage(context.file->descriptor(), context.info.id);
     if (slot) {

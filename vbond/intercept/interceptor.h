@@ -79,7 +79,7 @@ class Interceptor {
     TaskInspector& tasks;
     prometheus::Registry& registry;
     AdmissionControl& admission;
-    Guard* guard = nullptr;  // none: as --guard off
+    Guard* guard = nullptr;        // none: as --guard off
     Survival* survival = nullptr;  // null: nothing outlives the agent
   };
   Interceptor(const Parts& parts, InterceptOptions options);
@@ -93,12 +93,12 @@ class Interceptor {
   [[nodiscard]] Status attach(std::unique_ptr<NotificationPort> port, EndpointUid endpoint,
                               pid_t pid, std::string command);
 
-  // What an agent before this one had: everything is served as before from the return on, calls that
-  // wait included. Once, before the first attach(). The port and file of each are the interceptor's
-  // from then on. What only the controller's state can tell waits for in_sync().
+  // What an agent before this one had: everything is served as before from the return on, calls
+  // that wait included. Once, before the first attach(). The port and file of each are the
+  // interceptor's from then on. What only the controller's state can tell waits for in_sync().
   void restore(Inherited inherited);
-  // The state is here: lets calls that wait for it go on; connections of before are admitted or cut,
-  // programs of endpoints that are gone are left without verbs. From the thread that enforces.
+  // The state is here: lets calls that wait for it go on; connections of before are admitted or
+  // cut, programs of endpoints that are gone are left without verbs. From the thread that enforces.
   void in_sync();
   // As stop(), but nothing is closed for good: programs, contexts and calls are left to the next
   // agent. REQUIRES: survival.

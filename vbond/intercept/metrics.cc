@@ -84,7 +84,8 @@ struct InterceptMetrics::Impl {
                        .Name("qmasq_vbond_guard_violations_total")
                        .Help("Verb calls that the agent had not let run; the program was ended")
                        .Register(registry)) {
-    for (const char* what : {"method", "command", "write", "modify_qp", "create_ah", "create_qp", "open"})
+    for (const char* what :
+         {"method", "command", "write", "modify_qp", "create_ah", "create_qp", "open"})
       violations.Add({{"what", what}});
     auto& verbs = prometheus::BuildCounter()
                       .Name("qmasq_vbond_verbs_total")

@@ -175,8 +175,8 @@ std::optional<Answer> finish_noted(Trap& trap) {
   if (context == nullptr) return again();
   if (stage == CallStage::kPlacing) {
     const auto number = static_cast<int>(slot.handle);
-    const auto order = trap.services.parts.tasks.compare(context->file->descriptor(), trap.tid(),
-                                                         number);
+    const auto order =
+        trap.services.parts.tasks.compare(context->file->descriptor(), trap.tid(), number);
     if (!order || *order != 0) return again();
     return Answer::returns(number, Outcome::kExecuted);
   }
@@ -185,8 +185,8 @@ std::optional<Answer> finish_noted(Trap& trap) {
   const auto builder = uverbs::CallBuilder::from_image(slot.call);
   auto header = uverbs::decode_header(slot.call.header);
   if (!builder || !header) return again();
-  auto call = uverbs::decode_call(
-      std::span<const std::byte>(slot.call.header).first(header->length));
+  auto call =
+      uverbs::decode_call(std::span<const std::byte>(slot.call.header).first(header->length));
   if (!call) return again();
   const uverbs::Verb& verb = *uverbs::find_verb(*call);
   trap.row = InterceptMetrics::row(verb);

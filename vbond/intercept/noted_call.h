@@ -18,12 +18,12 @@ struct CallNote {
   std::uint32_t type = 0;       // of a QP that is made
   std::uint32_t driver_id = 0;  // as the call has it
   uverbs::QpState state_before = uverbs::QpState::kReset;  // of a QP that is changed
-  bool existed = false;         // what is destroyed was known before
+  bool existed = false;                                    // what is destroyed was known before
 };
 
-// The ioctl, noted in the trap's slot before and after. Payloads that are too large for the slot are
-// executed all the same, and done again by the next agent if this one dies there: no verb that makes
-// anything has such in honest programs. REQUIRES: context.mutex held, not closed.
+// The ioctl, noted in the trap's slot before and after. Payloads that are too large for the slot
+// are executed all the same, and done again by the next agent if this one dies there: no verb that
+// makes anything has such in honest programs. REQUIRES: context.mutex held, not closed.
 [[nodiscard]] ErrnoOr<std::int64_t> call_noted(Trap& trap, Context& context,
                                                uverbs::CallBuilder& builder, const CallNote& note);
 

@@ -27,8 +27,8 @@ constexpr std::size_t kMostListed = 0xffff / sizeof(std::uint32_t);
 
 // What the slots of calls that were on their way say of objects that were being made.
 struct Made {
-  std::unordered_map<std::uint32_t, JournaledConnection> queue_pairs;         // by handle
-  std::unordered_map<std::uint32_t, std::uint32_t> address_handles;  // handle to agent's number
+  std::unordered_map<std::uint32_t, JournaledConnection> queue_pairs;  // by handle
+  std::unordered_map<std::uint32_t, std::uint32_t> address_handles;    // handle to agent's number
 };
 
 void take_slot(const CallSlot& slot, Made& out) {

@@ -93,8 +93,9 @@ Status JournalDatabase::begin(const std::string& boot) {
   const int version = sqlite3_column_int(raw, 0);
   sqlite3_finalize(raw);
   if (version > kSchema) {
-    return fail(Code::kUnsupported, fmt::format("journal {}: it has version {}, this agent knows {}",
-                                                path_, version, kSchema));
+    return fail(
+        Code::kUnsupported,
+        fmt::format("journal {}: it has version {}, this agent knows {}", path_, version, kSchema));
   }
   QMASQ_TRY(exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"));
   if (version == 0) QMASQ_TRY(exec(kTables));

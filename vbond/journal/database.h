@@ -18,16 +18,16 @@ struct sqlite3_stmt;
 namespace qmasq::vbond {
 
 // The journal's file: rows of bytes by context and handle, for one boot of the machine. SQLite in
-// WAL mode; what was committed is there after kill -9, and need not be after a power cut, which ends
-// all that it speaks of. One thread at a time.
+// WAL mode; what was committed is there after kill -9, and need not be after a power cut, which
+// ends all that it speaks of. One thread at a time.
 class JournalDatabase {
  public:
   static constexpr int kSchema = 1;
 
   struct Opened;
-  // DIRECTORY/journal.db, made where it is not there. One that is damaged, or of a newer version, is
-  // set aside ("journal.db.set-aside", replacing an older one) and a new one begun. `boot`: rows of
-  // another boot are dropped. Errors: a disk or a directory that does not take it.
+  // DIRECTORY/journal.db, made where it is not there. One that is damaged, or of a newer version,
+  // is set aside ("journal.db.set-aside", replacing an older one) and a new one begun. `boot`: rows
+  // of another boot are dropped. Errors: a disk or a directory that does not take it.
   [[nodiscard]] static Result<Opened> open(const std::string& directory, const std::string& boot);
   ~JournalDatabase();
   JournalDatabase(const JournalDatabase&) = delete;

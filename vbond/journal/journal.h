@@ -24,9 +24,9 @@ namespace qmasq::vbond {
 // neither disk nor lock of it.
 //
 // A disk that takes nothing stops no verb. What was changed since waits in this process and, up to
-// 4 MiB of it, in the memory that outlives it; what is beyond that is lost when the agent dies before
-// the disk takes it, and those connections are cut then. health() says so; the log and the metrics
-// do. Thread-safe.
+// 4 MiB of it, in the memory that outlives it; what is beyond that is lost when the agent dies
+// before the disk takes it, and those connections are cut then. health() says so; the log and the
+// metrics do. Thread-safe.
 class Journal final : public ConnectionJournal {
  public:
   struct Opened;

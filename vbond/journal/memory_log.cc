@@ -95,8 +95,7 @@ void MemoryLog::trim(std::uint64_t position) {
   head().begin.store(position, std::memory_order_release);
 }
 
-bool MemoryLog::replay(
-    const std::function<void(QpKey key, std::string_view record)>& each) const {
+bool MemoryLog::replay(const std::function<void(QpKey key, std::string_view record)>& each) const {
   const std::uint64_t end = head().end.load();
   for (std::uint64_t at = head().begin.load(); at < end;) {
     const std::size_t to_end = kSize - at % kSize;

@@ -65,8 +65,8 @@ class TaskInspector {
   // Kills the process. `still` is asked when the process can not be taken for another any more:
   // that it is the one that is meant. 0, ESRCH, or ECANCELED: it is not.
   [[nodiscard]] virtual int end(pid_t pid, const std::function<bool()>& still) = 0;
-  // From now on these processes hold nothing in the eyes of find_holders(): they keep descriptors for
-  // the agent.
+  // From now on these processes hold nothing in the eyes of find_holders(): they keep descriptors
+  // for the agent.
   virtual void look_past(std::vector<pid_t> /*processes*/) {}
 };
 
@@ -89,7 +89,7 @@ class ProcTasks final : public TaskInspector {
  private:
   std::mutex mutex_;
   std::vector<pid_t> passed_over_;  // guarded by mutex_
-  const pid_t self_ = getpid();  // asked once: compare() runs at each trapped verb
+  const pid_t self_ = getpid();     // asked once: compare() runs at each trapped verb
 };
 
 }  // namespace qmasq::vbond

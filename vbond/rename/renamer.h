@@ -37,8 +37,8 @@ struct ModifyPlan {
   std::uint32_t attr_mask = 0;
   uverbs::QpState state = uverbs::QpState::kReset;  // counts with qp_mask::kState
   uverbs::QpState state_before = uverbs::QpState::kReset;
-  Qpn dest_qpn;                                     // counts with qp_mask::kDestQpn
-  PathPtr path;                                     // set with qp_mask::kAv
+  Qpn dest_qpn;  // counts with qp_mask::kDestQpn
+  PathPtr path;  // set with qp_mask::kAv
   // Set with `path`: what the rules said of it. after_modify() must be called, whatever happens.
   conntrack::Ticket admission;
   conntrack::VerdictPtr verdict;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Connections that an agent before this one made: taken in as the kernel has them, asked about again
-// once the rules are here.
+// Connections that an agent before this one made: taken in as the kernel has them, asked about
+// again once the rules are here.
 #include <fmt/format.h>
 
 #include <cerrno>
@@ -103,7 +103,8 @@ void Renamer::restore_qp(const ContextInfo& context, const std::string& endpoint
     }
     out.peer_qpn = found.kernel.dest_qpn;
     out.connected = out.state != uverbs::QpState::kErr;
-    out.since = found.known.since == decltype(out.since){} ? parts_.clock.wall() : found.known.since;
+    out.since =
+        found.known.since == decltype(out.since){} ? parts_.clock.wall() : found.known.since;
     out.unadmitted = out.connected;
   }
   journal(out, std::nullopt);

@@ -15,8 +15,8 @@ namespace qmasq::vbond {
 // qmasq_vbond_keeper_descriptors{state}      wanted in custody, and held by the keeper
 // qmasq_vbond_journal_up                     1: the disk takes the journal
 // qmasq_vbond_journal_waiting                rows that are not on the disk yet
-// qmasq_vbond_journal_lost_total             rows that would be missing if the agent ended now, or did
-// qmasq_vbond_restored{what}                 what this agent took over when it started
+// qmasq_vbond_journal_lost_total             rows that would be missing if the agent ended now, or
+// did qmasq_vbond_restored{what}                 what this agent took over when it started
 // Thread-safe.
 class SurvivalMetrics {
  public:

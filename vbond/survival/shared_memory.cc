@@ -44,8 +44,7 @@ Result<SharedMemory> SharedMemory::create(const std::string& name, std::size_t s
 
 Result<SharedMemory> SharedMemory::adopt(UniqueFd descriptor, std::size_t least) {
   struct stat status {};
-  if (::fcntl(descriptor.get(), F_GET_SEALS) != kSeals ||
-      ::fstat(descriptor.get(), &status) != 0 ||
+  if (::fcntl(descriptor.get(), F_GET_SEALS) != kSeals || ::fstat(descriptor.get(), &status) != 0 ||
       static_cast<std::size_t>(status.st_size) < least) {
     return fail(Code::kInvalidArgument, "not the memory of an agent");
   }

@@ -101,7 +101,8 @@ class Steps(unittest.TestCase):
     def test_5_the_keeper_outlives_the_agent_and_an_upgrade(self):
         keeper, agent = self.pid("keeper"), self.pid("vbond")
         self.must("kill", "-9", agent)
-        self.eventually(lambda: self.show("vbond", "MainPID") not in ("0", str(agent)) and self.in_sync(), "a new agent")
+        self.eventually(lambda: self.show("vbond", "MainPID") not in ("0", str(agent)) and self.in_sync(),
+                        "a new agent")
         agent = self.pid("vbond")
         self.must("dpkg", "--force-unsafe-io", "-i", next(PACKAGES.glob("qmasq-vbond_*.deb")))
         self.assertNotEqual(self.pid("vbond"), agent)

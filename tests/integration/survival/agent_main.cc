@@ -59,7 +59,7 @@ class Host final : public vbond::AttachHandler {
   AgentWorld& world_;
 };
 
-constexpr std::array kPoints = {"received", "copied", "called",  "noted",
+constexpr std::array kPoints = {"received",    "copied", "called",  "noted",
                                 "copied-back", "placed", "answered"};
 
 void die_at(Ledger& ledger, const std::string& where) {

@@ -30,8 +30,8 @@ extern char** environ;
 namespace qmasq::test {
 namespace {
 
-using ::testing::HasSubstr;
 using std::chrono::milliseconds;
+using ::testing::HasSubstr;
 
 class Process {
  public:
@@ -102,8 +102,8 @@ class Survival : public ::testing::Test {
   }
   // `crash`: "point:count", or empty.
   [[nodiscard]] std::unique_ptr<Process> agent(const std::string& crash = {}) {
-    auto out = std::make_unique<Process>(
-        std::vector<std::string>{QMASQ_AGENT, folder_.path(), crash});
+    auto out =
+        std::make_unique<Process>(std::vector<std::string>{QMASQ_AGENT, folder_.path(), crash});
     const std::string line = out->read_line();
     // One that is to crash may do so on a call that was left, before it says anything.
     if (crash.empty() || !line.empty()) {

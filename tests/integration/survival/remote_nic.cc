@@ -48,9 +48,8 @@ std::vector<Pointer> pointers_of(std::span<const std::byte> header) {
   for (std::size_t i = 0; i < call->num_attrs(); ++i) {
     const Attr attr = call->attr(i);
     const AttrSpec* spec = find_spec(*verb, attr.id);
-    const bool is_out = spec != nullptr
-                            ? spec->kind == Kind::kPtrOut
-                            : attr.id == attr::kCoreOut || attr.id == attr::kUhwOut;
+    const bool is_out = spec != nullptr ? spec->kind == Kind::kPtrOut
+                                        : attr.id == attr::kCoreOut || attr.id == attr::kUhwOut;
     if (is_out || attr.len > kInlineSize)
       out.push_back({kHeaderSize + i * kAttrSize + kDataAt, attr.data, attr.len});
   }

@@ -42,8 +42,7 @@ class RemoteDevices final : public vbond::VerbsDevices {
  public:
   explicit RemoteDevices(const std::string& socket);
 
-  vbond::ErrnoOr<std::unique_ptr<vbond::VerbsFile>> open(std::string_view node,
-                                                         int flags) override;
+  vbond::ErrnoOr<std::unique_ptr<vbond::VerbsFile>> open(std::string_view node, int flags) override;
   vbond::ErrnoOr<std::unique_ptr<vbond::VerbsFile>> adopt(UniqueFd file) override;
   std::string node_of(dev_t device) override;
   std::string rdma_device_of(std::string_view node) override;

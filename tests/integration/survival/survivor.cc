@@ -195,8 +195,9 @@ int rounds() {
       std::fflush(stdout);
       return 1;
     }
-    std::printf("%lld\n", static_cast<long long>(
-                              std::chrono::duration_cast<std::chrono::microseconds>(longest).count()));
+    std::printf("%lld\n",
+                static_cast<long long>(
+                    std::chrono::duration_cast<std::chrono::microseconds>(longest).count()));
     std::fflush(stdout);
   }
 }

@@ -124,9 +124,9 @@ bool still_leads_to(Tally& tally, ibv_qp* qp, const ibv_gid& peer) {
   if (!tally.check("QUERY_QP", err)) return false;
   const bool same = std::memcmp(attr.ah_attr.grh.dgid.raw, peer.raw, sizeof(peer.raw)) == 0;
   if (attr.qp_state == IBV_QPS_RTS && same) return true;
-  return tally.check(same ? "a standing connection is in another state"
-                          : "a standing connection leads elsewhere",
-                     EIO);
+  return tally.check(
+      same ? "a standing connection is in another state" : "a standing connection leads elsewhere",
+      EIO);
 }
 
 bool one_round(Tally& tally, ibv_pd* pd, ibv_cq* cq, const EndureOptions& options) {

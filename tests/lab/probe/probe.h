@@ -49,7 +49,8 @@ struct EndureOptions {
   std::string forbidden_gid;  // a peer that rules forbid, EACCES; empty: none is tried
   int seconds = 60;           // or until SIGTERM
 };
-// Connects and destroys QPs all the time, with some that stand; ends with the first verb that fails.
+// Connects and destroys QPs all the time, with some that stand; ends with the first verb that
+// fails.
 int endure(const EndureOptions& options);
 struct HoardOptions {
   std::string device = "rxe0";
@@ -62,7 +63,6 @@ struct HoardOptions {
 };
 // Objects of one kind until one fails: how many there were, and its errno.
 int hoard(const HoardOptions& options);
-
 
 struct RaceOptions {
   std::string device = "rxe0";

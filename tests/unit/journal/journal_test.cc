@@ -161,9 +161,8 @@ TEST_F(JournalTest, RowsOfAnotherBootAndUnreadableOnesAreDropped) {
   write_two();
   sqlite3* handle = nullptr;
   ASSERT_EQ(sqlite3_open(file().c_str(), &handle), SQLITE_OK);
-  ASSERT_EQ(sqlite3_exec(handle,
-                         "UPDATE connections SET record = x'ff00' WHERE handle = 1", nullptr,
-                         nullptr, nullptr),
+  ASSERT_EQ(sqlite3_exec(handle, "UPDATE connections SET record = x'ff00' WHERE handle = 1",
+                         nullptr, nullptr, nullptr),
             SQLITE_OK);
   auto again = open();
   EXPECT_THAT(again.complaints, ElementsAre(HasSubstr("1 entries")));
