@@ -21,7 +21,7 @@ class Restart(labtest.LabTest):
         self.tenants.must("endpoint", "create", "blue/c", "--host", "hostB", "--address", "10.0.0.3",
                           "--wait")
         self.tenants.must("sg", "create", "blue/nobody")
-        self.tenants.must("endpoint", "update", "blue/c", "--sg", "nobody", "--wait")
+        self.tenants.must("endpoint", "update", "blue/c", "--group", "nobody", "--wait")
 
     def tearDown(self):
         for host in HOSTS:
@@ -153,7 +153,7 @@ class Restart(labtest.LabTest):
         held.wait_for('"RTR":"0"')
         try:
             self.lab.stop_daemon("hostA", "vbond", signal.SIGKILL)
-            self.tenants.must("endpoint", "update", "blue/b", "--sg", "nobody")
+            self.tenants.must("endpoint", "update", "blue/b", "--group", "nobody")
             fabric.start_agent(self.lab, "hostA")
             fabric.wait_in_sync(self.lab)
             self.eventually(lambda: self.tenants.events("hostA", "--type", "cut"), "it is cut")
@@ -161,7 +161,7 @@ class Restart(labtest.LabTest):
                           self.tenants.events("hostA", "--type", "cut")[-1]["reason"])
         finally:
             held.kill()
-            self.tenants.must("endpoint", "update", "blue/b", "--sg", "default", "--wait")
+            self.tenants.must("endpoint", "update", "blue/b", "--group", "default", "--wait")
 
     def test_a_stopped_agent_leaves_everything(self):
         load = self.endure("blue/a", "10.0.0.2")
