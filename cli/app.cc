@@ -32,6 +32,8 @@ Exit codes:
 
 Environment:
   QMASQ_CONTROLLER  address of the controller, as --controller
+  QMASQ_CERTIFICATES
+                    directory of your key and certificate, as --certificates
   NO_COLOR          no colour on terminals)";
 
 // "--wait" may stand alone. CLI11 would take the next word for its value whatever it is, so the
@@ -129,6 +131,9 @@ int act(std::vector<std::string> args, Console& console) {
     shell.options.controller = console.env("QMASQ_CONTROLLER");
     if (shell.options.controller.empty()) shell.options.controller = kDefaultController;
   }
+  if (shell.options.certificates.empty()) {
+    shell.options.certificates = console.env("QMASQ_CERTIFICATES");
+  }
   auto outcome = shell.action();
   console.out.flush();
   if (outcome) return *outcome;
@@ -153,6 +158,8 @@ std::unique_ptr<CLI::App> build_app(Shell& shell) {
   add_top_command(*app, shell);
   add_trace_command(*app, shell);
   add_host_commands(*app, shell);
+  add_access_commands(*app, shell);
+  add_audit_commands(*app, shell);
   add_run_command(*app, shell);
   add_conn_commands(*app, shell);
   add_events_command(*app, shell);

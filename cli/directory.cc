@@ -2,6 +2,7 @@
 #include "cli/directory.h"
 
 #include "cli/names.h"
+#include "qmasq/v1/auth.grpc.pb.h"
 #include "qmasq/v1/endpoint.grpc.pb.h"
 #include "qmasq/v1/host.grpc.pb.h"
 #include "qmasq/v1/qos.grpc.pb.h"
@@ -63,6 +64,14 @@ std::vector<std::string> policy_names(const Server& controller) {
   request.set_page_size(kMost);
   auto page = controller.call(stub, &v1::QosService::Stub::ListQosPolicies, request);
   return page ? names_of(page->qos_policies()) : std::vector<std::string>{};
+}
+
+std::vector<std::string> access_names(const Server& controller) {
+  v1::AuthService::Stub stub(controller.channel());
+  v1::ListAccessesRequest request;
+  request.set_page_size(kMost);
+  auto page = controller.call(stub, &v1::AuthService::Stub::ListAccesses, request);
+  return page ? names_of(page->accesses()) : std::vector<std::string>{};
 }
 
 }  // namespace qmasq::cli

@@ -17,5 +17,6 @@ namespace qmasq::cli {
                                                    const std::string& parent = "vpcs/-");
 [[nodiscard]] std::vector<std::string> host_names(const Server& controller);
 [[nodiscard]] std::vector<std::string> policy_names(const Server& controller);
+[[nodiscard]] std::vector<std::string> access_names(const Server& controller);
 
 }  // namespace qmasq::cli

@@ -7,13 +7,15 @@
 #include <cstdint>
 
 namespace qmasq::cli {
+namespace {
 
-Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
-  constexpr std::int64_t kMost = 86'400'000;
+constexpr std::int64_t kDay = 86'400'000;  // milliseconds
+
+Result<std::chrono::milliseconds> parse(std::string_view text, std::int64_t most,
+                                        std::string_view examples) {
   auto wrong = [&] {
-    return fail(
-        Code::kInvalidArgument,
-        fmt::format("'{}' is not a duration: write it as 30s, 500ms or 2m, at most 24h", text));
+    return fail(Code::kInvalidArgument,
+                fmt::format("'{}' is not a duration: write it as {}", text, examples));
   };
   const char* at = text.data();
   const char* end = at + text.size();
@@ -39,14 +41,27 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
       unit = 60'000;
     } else if (rest.substr(0, 1) == "h") {
       unit = 3'600'000;
+    } else if (rest.substr(0, 1) == "d") {
+      unit = kDay;
     } else {
       return wrong();
     }
     at += letters;
     total += static_cast<std::int64_t>(number) * unit;
-    if (total > kMost) return wrong();
+    if (total > most) return wrong();
   }
   return std::chrono::milliseconds(total);
+}
+
+}  // namespace
+
+Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
+  return parse(text, kDay, "30s, 500ms or 2m, at most 24h");
+}
+
+Result<std::chrono::seconds> parse_lifetime(std::string_view text) {
+  QMASQ_ASSIGN(auto all, parse(text, 3660 * kDay, "90d, 12h or 30m, at most 10 years"));
+  return std::chrono::duration_cast<std::chrono::seconds>(all);
 }
 
 }  // namespace qmasq::cli

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "cli/app.h"
+#include "trust/tls.h"
 
 namespace {
 
@@ -25,6 +26,7 @@ std::optional<qmasq::cli::TerminalSize> terminal() {
 int main(int argc, char** argv) {
   // gRPC would log connection attempts on standard error, where only our own words belong.
   ::setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+  qmasq::trust::require_tls13();
   auto env = [](const std::string& name) {
     const char* value = std::getenv(name.c_str());
     return std::string(value == nullptr ? "" : value);

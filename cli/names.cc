@@ -65,6 +65,7 @@ std::string short_name(std::string_view full) {
   if (auto endpoint = parse_endpoint_name(full)) return endpoint->vpc + "/" + endpoint->endpoint;
   if (auto group = parse_security_group_name(full)) return group->vpc + "/" + group->group;
   if (auto policy = parse_qos_policy_name(full)) return *policy;
+  if (auto access = parse_access_name(full)) return *access;
   return std::string(full);
 }
 

@@ -20,12 +20,27 @@ CLI::Option* add_duration(CLI::App& command, const std::string& names,
   return command.add_option_function<std::string>(names, set, description)->type_name("DURATION");
 }
 
+CLI::Option* add_lifetime(CLI::App& command, const std::string& names, std::chrono::seconds& value,
+                          const std::string& description) {
+  auto set = [&value](const std::string& text) {
+    auto parsed = parse_lifetime(text);
+    if (!parsed) throw CLI::ValidationError(parsed.error().message);
+    value = *parsed;
+  };
+  return command.add_option_function<std::string>(names, set, description)->type_name("DURATION");
+}
+
 void add_controller_options(CLI::App& command, CommonOptions& options) {
   command
       .add_option("--controller", options.controller,
                   "Address of the controller: unix:PATH or HOST:PORT\n[" +
                       std::string(kDefaultController) + ", or QMASQ_CONTROLLER]")
       ->type_name("ADDRESS")
+      ->group("Common options");
+  command
+      .add_option("--certificates", options.certificates,
+                  "Your key and certificate, for a controller at HOST:PORT\n[QMASQ_CERTIFICATES]")
+      ->type_name("DIR")
       ->group("Common options");
   add_duration(command, "--timeout", options.timeout, "Give up on a call after this long [10s]")
       ->group("Common options");

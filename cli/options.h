@@ -15,4 +15,8 @@ namespace qmasq::cli {
 CLI::Option* add_duration(CLI::App& command, const std::string& names,
                           std::chrono::milliseconds& value, const std::string& description);
 
+// The same for how long something is valid.
+CLI::Option* add_lifetime(CLI::App& command, const std::string& names, std::chrono::seconds& value,
+                          const std::string& description);
+
 }  // namespace qmasq::cli

@@ -12,6 +12,7 @@
 
 #include "cli/rpc.h"
 #include "cli/shell.h"
+#include "qmasq/v1/auth.pb.h"
 
 namespace google::protobuf {
 class Timestamp;
@@ -126,6 +127,9 @@ template <typename Items, typename Print>
 
 // "2026-01-31T12:00:00Z", or empty for a stamp that is not set.
 [[nodiscard]] std::string time_text(const google::protobuf::Timestamp& stamp);
+
+// "vpc-admin".
+[[nodiscard]] std::string role_text(v1::Role role);
 
 // Adds "Did you mean ...?" to a failure about a name that does not exist. `matches` is asked only
 // then.

@@ -13,7 +13,10 @@
 #include <system_error>
 #include <utility>
 
+#include "common/clock.h"
+#include "common/loopback.h"
 #include "common/unique_fd.h"
+#include "trust/tls.h"
 
 namespace qmasq::cli {
 namespace {
@@ -63,7 +66,7 @@ Outcome<Server> Server::controller(const CommonOptions& options) {
                 "Start it with qmasq-controller, or say where it is with --controller ADDRESS or "
                 "QMASQ_CONTROLLER.",
                 options.timeout)
-      .opened();
+      .opened(options.certificates);
 }
 
 Outcome<Server> Server::agent(const CommonOptions& options) {
@@ -74,14 +77,37 @@ Outcome<Server> Server::agent(const CommonOptions& options) {
       .opened();
 }
 
-Outcome<Server> Server::opened() && {
+Outcome<Server> Server::opened(const std::string& certificates) && {
   if (address_.rfind(kUnix, 0) == 0) {
     if (auto reason = why_not_listening(address_.substr(kUnix.size())); !reason.empty()) {
       return failed(kExitUnreachable,
                     fmt::format("cannot reach {} at {}: {}", who_, address_, reason), hint_);
     }
+    channel_ = grpc::CreateChannel(address_, grpc::InsecureChannelCredentials());
+    return std::move(*this);
   }
-  channel_ = grpc::CreateChannel(address_, grpc::InsecureChannelCredentials());
+  if (certificates.empty()) {
+    if (!is_loopback_target(address_)) {
+      return failed(kExitUsage,
+                    fmt::format("{} at {} is spoken to over TLS, which takes a certificate of "
+                                "yours",
+                                who_, address_),
+                    "Say where it is with --certificates DIR or QMASQ_CERTIFICATES; an admin makes "
+                    "one with: qmasq access create NAME --role ROLE --out DIR");
+    }
+    channel_ = grpc::CreateChannel(address_, grpc::InsecureChannelCredentials());
+    return std::move(*this);
+  }
+  static const SystemClock clock;  // outlives every channel
+  auto credentials = trust::client_credentials(certificates, clock);
+  if (!credentials) {
+    return failed(kExitFailed,
+                  fmt::format("cannot use the certificate in {}: {}", certificates,
+                              credentials.error().message),
+                  "It is what qmasq access create --out made: identity.pem, closed to others, and "
+                  "ca.pem.");
+  }
+  channel_ = grpc::CreateChannel(address_, *credentials);
   return std::move(*this);
 }
 
@@ -101,6 +127,11 @@ Failure Server::explain(const grpc::Status& status) const {
                           status.error_message().empty() ? "is it an older version?"
                                                          : status.error_message()),
               "", false};
+    case grpc::StatusCode::UNAUTHENTICATED:
+      return {kExitFailed,
+              fmt::format("{} at {} does not take us for anybody: {}", who_, address_,
+                          status.error_message()),
+              "Who it takes you for: qmasq whoami. Certificates: docs/authentication.md.", false};
     default: {
       std::string message = status.error_message();
       return {kExitFailed, message.empty() ? "refused without a reason" : message, "",

@@ -44,7 +44,8 @@ class Server {
  private:
   Server(std::string who, const std::string& address, std::string hint,
          std::chrono::milliseconds timeout);
-  [[nodiscard]] Outcome<Server> opened() &&;
+  // `certificates`: a directory, or empty.
+  [[nodiscard]] Outcome<Server> opened(const std::string& certificates = {}) &&;
 
   std::string who_;      // "the controller"
   std::string address_;  // "unix:/run/qmasq/controller.sock"

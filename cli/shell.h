@@ -22,6 +22,7 @@ inline constexpr const char* kDefaultSocketDir = "/run/qmasq";
 
 struct CommonOptions {
   std::string controller;                      // --controller, QMASQ_CONTROLLER, the default
+  std::string certificates;                    // --certificates, QMASQ_CERTIFICATES; empty: none
   std::string socket_dir = kDefaultSocketDir;  // --agent-socket-dir: of the host's agent
   std::chrono::milliseconds timeout{10'000};   // --timeout: of each call
   Format format = Format::kTable;              // -o
@@ -50,6 +51,8 @@ void add_qos_commands(CLI::App& root, Shell& shell);
 void add_top_command(CLI::App& root, Shell& shell);
 void add_trace_command(CLI::App& root, Shell& shell);
 void add_host_commands(CLI::App& root, Shell& shell);
+void add_access_commands(CLI::App& root, Shell& shell);
+void add_audit_commands(CLI::App& root, Shell& shell);
 void add_run_command(CLI::App& root, Shell& shell);
 void add_conn_commands(CLI::App& root, Shell& shell);
 void add_events_command(CLI::App& root, Shell& shell);

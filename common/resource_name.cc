@@ -99,6 +99,10 @@ Status check_qos_policy_id(std::string_view id) {
   return check_tenant_id(id, "QoS policy");
 }
 
+Status check_access_id(std::string_view id) {
+  return check_tenant_id(id, "access");
+}
+
 Status check_host_id(std::string_view id) {
   if (id.empty()) return refuse("the host id is missing");
   bool chars = std::all_of(id.begin(), id.end(), [](char c) {
@@ -137,6 +141,10 @@ std::string host_name(std::string_view host) {
   return fmt::format("hosts/{}", host);
 }
 
+std::string access_name(std::string_view access) {
+  return fmt::format("accesses/{}", access);
+}
+
 Result<std::string> parse_vpc_name(std::string_view name) {
   auto parts = split(name);
   if (parts.size() != 2 || parts[0] != "vpcs") return not_a("a VPC", "vpcs/VPC", name);
@@ -173,6 +181,15 @@ Result<std::string> parse_host_name(std::string_view name) {
   auto parts = split(name);
   if (parts.size() != 2 || parts[0] != "hosts") return not_a("a host", "hosts/HOST", name);
   QMASQ_TRY(check_host_id(parts[1]));
+  return std::string(parts[1]);
+}
+
+Result<std::string> parse_access_name(std::string_view name) {
+  auto parts = split(name);
+  if (parts.size() != 2 || parts[0] != "accesses") {
+    return not_a("an access", "accesses/ACCESS", name);
+  }
+  QMASQ_TRY(check_access_id(parts[1]));
   return std::string(parts[1]);
 }
 
@@ -217,6 +234,12 @@ Result<std::string> parse_qos_policy_reference(std::string_view text) {
 Result<std::string> parse_host_reference(std::string_view text) {
   if (text.find('/') != std::string_view::npos) return parse_host_name(text);
   QMASQ_TRY(check_host_id(text));
+  return std::string(text);
+}
+
+Result<std::string> parse_access_reference(std::string_view text) {
+  if (text.find('/') != std::string_view::npos) return parse_access_name(text);
+  QMASQ_TRY(check_access_id(text));
   return std::string(text);
 }
 

@@ -69,6 +69,8 @@ std::string_view to_string(Code code) {
       return "failed precondition";
     case Code::kPermissionDenied:
       return "permission denied";
+    case Code::kUnauthenticated:
+      return "unauthenticated";
     case Code::kResourceExhausted:
       return "resource exhausted";
     case Code::kUnsupported:

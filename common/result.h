@@ -20,6 +20,7 @@ enum class Code {
   kAlreadyExists,       // the name, number or address is taken
   kFailedPrecondition,  // right request, wrong moment: in use, stale etag, not in sync
   kPermissionDenied,
+  kUnauthenticated,    // nobody knows who asks
   kResourceExhausted,  // a pool, quota or disk is full
   kUnsupported,        // the kernel, the NIC or this build does not offer it
   kUnavailable,        // a peer cannot be reached now; trying again may work

@@ -92,12 +92,11 @@ bool alive(const std::string& path) {
 
 Status check_listen(std::string_view address, bool insecure) {
   QMASQ_ASSIGN(Target target, parse_target(address));
-  if (!target.ip.is_loopback() && !insecure) {
-    return fail(Code::kFailedPrecondition,
-                fmt::format("--listen {} is reachable from other machines, and connections carry "
-                            "neither encryption nor authentication: whoever reaches the port "
-                            "controls every VPC. Give --insecure-listen if the network in front "
-                            "of it keeps others out, or listen on 127.0.0.1",
+  if (insecure && !target.ip.is_loopback()) {
+    return fail(Code::kInvalidArgument,
+                fmt::format("--listen {} is reachable from other machines, and --insecure-listen "
+                            "leaves out encryption and authentication: it is for loopback only. "
+                            "Run `qmasq-controller init` and leave --insecure-listen out",
                             address));
   }
   return try_bind(target, address);

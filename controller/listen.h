@@ -10,8 +10,8 @@
 // neither the reason nor the remedy.
 namespace qmasq::controller {
 
-// "IP:PORT", "[IP6]:PORT". Refuses what is beyond loopback unless `insecure` allows it, and a port
-// that is taken.
+// "IP:PORT", "[IP6]:PORT". Refuses what is beyond loopback where it is `insecure`, and a port that
+// is taken.
 [[nodiscard]] Status check_listen(std::string_view address, bool insecure);
 
 // Makes the path of a Unix socket free: its directory is made when missing, a socket that nobody

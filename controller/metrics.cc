@@ -44,7 +44,23 @@ struct ControllerMetrics::Families {
                     .Add({})),
         refused(family(prometheus::BuildCounter(), r, "qmasq_controller_sync_reports_refused_total",
                        "Reports of a host about what does not belong to it")
-                    .Add({})) {}
+                    .Add({})),
+        denied(family(prometheus::BuildCounter(), r, "qmasq_controller_refused_total",
+                      "Calls refused for who the caller is, by gRPC status code")),
+        rate_limited(family(prometheus::BuildCounter(), r, "qmasq_controller_rate_limited_total",
+                            "Calls refused because their caller made too many")
+                         .Add({})),
+        audit_dropped(family(prometheus::BuildCounter(), r, "qmasq_controller_audit_dropped_total",
+                             "Refusals that were not recorded, because there were too many")
+                          .Add({})),
+        accesses(family(prometheus::BuildGauge(), r, "qmasq_controller_accesses",
+                        "Accesses that are not revoked")
+                     .Add({})),
+        certificates(family(prometheus::BuildGauge(), r, "qmasq_controller_certificates",
+                            "Client certificates that are neither revoked nor expired")
+                         .Add({})),
+        expiry(family(prometheus::BuildGauge(), r, "qmasq_controller_certificate_expiry_seconds",
+                      "When the controller's own certificates expire, Unix time")) {}
 
   prometheus::Family<prometheus::Counter>& requests;
   prometheus::Family<prometheus::Histogram>& seconds;
@@ -56,6 +72,12 @@ struct ControllerMetrics::Families {
   prometheus::Counter& bytes;
   prometheus::Counter& rejects;
   prometheus::Counter& refused;
+  prometheus::Family<prometheus::Counter>& denied;
+  prometheus::Counter& rate_limited;
+  prometheus::Counter& audit_dropped;
+  prometheus::Gauge& accesses;
+  prometheus::Gauge& certificates;
+  prometheus::Family<prometheus::Gauge>& expiry;
 };
 
 ControllerMetrics::ControllerMetrics(prometheus::Registry& registry)
@@ -116,6 +138,29 @@ void ControllerMetrics::batch_rejected() {
 
 void ControllerMetrics::report_refused() {
   families_->refused.Increment();
+}
+
+void ControllerMetrics::refused(std::string_view code) {
+  families_->denied.Add({{"code", std::string(code)}}).Increment();
+}
+
+void ControllerMetrics::rate_limited() {
+  families_->rate_limited.Increment();
+}
+
+void ControllerMetrics::audit_dropped() {
+  families_->audit_dropped.Increment();
+}
+
+void ControllerMetrics::set_callers(std::size_t accesses, std::size_t certificates) {
+  families_->accesses.Set(static_cast<double>(accesses));
+  families_->certificates.Set(static_cast<double>(certificates));
+}
+
+void ControllerMetrics::set_expiry(std::string_view certificate,
+                                   std::chrono::system_clock::time_point time) {
+  families_->expiry.Add({{"certificate", std::string(certificate)}})
+      .Set(std::chrono::duration<double>(time.time_since_epoch()).count());
 }
 
 }  // namespace qmasq::controller

@@ -19,7 +19,10 @@ namespace qmasq::controller {
 // qmasq_controller_revision, qmasq_controller_objects{kind}, qmasq_controller_hosts{state},
 // qmasq_controller_sync_streams, qmasq_controller_sync_batches_total{kind},
 // qmasq_controller_sync_sent_bytes_total, qmasq_controller_sync_rejects_total,
-// qmasq_controller_sync_reports_refused_total.
+// qmasq_controller_sync_reports_refused_total, qmasq_controller_refused_total{code},
+// qmasq_controller_rate_limited_total, qmasq_controller_audit_dropped_total,
+// qmasq_controller_accesses, qmasq_controller_certificates,
+// qmasq_controller_certificate_expiry_seconds{certificate}.
 class ControllerMetrics {
  public:
   explicit ControllerMetrics(prometheus::Registry& registry);
@@ -43,6 +46,13 @@ class ControllerMetrics {
   void bytes_sent(std::size_t bytes);
   void batch_rejected();
   void report_refused();
+  // By the gate; `code` as gRPC spells it.
+  void refused(std::string_view code);
+  void rate_limited();
+  void audit_dropped();
+  void set_callers(std::size_t accesses, std::size_t certificates);
+  // "ca" or "server".
+  void set_expiry(std::string_view certificate, std::chrono::system_clock::time_point time);
 
  private:
   struct Families;

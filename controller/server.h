@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/result.h"
+#include "controller/model/auth_types.h"
 
 namespace prometheus {
 class Registry;
@@ -16,10 +17,12 @@ namespace qmasq::controller {
 
 struct ServerOptions {
   std::string data_dir;
-  std::string socket;  // for local admins, mode 0660; empty: none
-  std::string listen;  // "ADDR:PORT" for hosts and remote admins; empty: none
-  bool insecure_listen = false;
+  std::string socket;            // for users of this machine, whom the kernel names; empty: none
+  std::string listen;            // "ADDR:PORT" for hosts and remote admins, with TLS; empty: none
+  bool insecure_listen = false;  // without TLS, then on loopback only
   std::chrono::milliseconds heartbeat{5000};
+  std::uint32_t calls_per_second = 5000;  // of one caller
+  AuditRetention audit;
 };
 
 // The whole controller: store, watches, services, sockets. Made of its parts here and nowhere else.

@@ -7,12 +7,13 @@
 namespace qmasq {
 namespace {
 
-constexpr std::array<std::pair<Code, grpc::StatusCode>, 11> kCodes = {{
+constexpr std::array<std::pair<Code, grpc::StatusCode>, 12> kCodes = {{
     {Code::kInvalidArgument, grpc::StatusCode::INVALID_ARGUMENT},
     {Code::kNotFound, grpc::StatusCode::NOT_FOUND},
     {Code::kAlreadyExists, grpc::StatusCode::ALREADY_EXISTS},
     {Code::kFailedPrecondition, grpc::StatusCode::FAILED_PRECONDITION},
     {Code::kPermissionDenied, grpc::StatusCode::PERMISSION_DENIED},
+    {Code::kUnauthenticated, grpc::StatusCode::UNAUTHENTICATED},
     {Code::kResourceExhausted, grpc::StatusCode::RESOURCE_EXHAUSTED},
     {Code::kUnsupported, grpc::StatusCode::UNIMPLEMENTED},
     {Code::kUnavailable, grpc::StatusCode::UNAVAILABLE},

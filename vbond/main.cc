@@ -17,8 +17,10 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/version.h"
+#include "trust/tls.h"
 #include "vbond/agent/agent.h"
 #include "vbond/agent/instance_lock.h"
+#include "vbond/agent/join_command.h"
 #include "vbond/agent/options.h"
 #include "vbond/agent/privileges.h"
 
@@ -81,10 +83,12 @@ int run(const AgentOptions& options) {
   spdlog::info("qmasq-vbond {} is agent of {}, controller {}, sockets in {}{}", version(),
                options.host, options.controller, options.socket_directory,
                (*metrics)->address().empty() ? "" : ", metrics on " + (*metrics)->address());
-  spdlog::warn(
-      "guard: off: a program that changes the arguments of a verb while the kernel reads "
-      "them can make a connection that was not checked; run only programs you trust this "
-      "far");
+  if (!options.guard) {
+    spdlog::warn(
+        "guard: off: a program that changes the arguments of a verb while the kernel reads "
+        "them can make a connection that was not checked; run only programs you trust this "
+        "far");
+  }
 
   int signal = 0;
   ::sigwait(&signals, &signal);
@@ -105,6 +109,11 @@ int run(const AgentOptions& options) {
 }  // namespace qmasq::vbond
 
 int main(int argc, char** argv) {
+  // Before anything of gRPC, and before the second thread.
+  qmasq::trust::require_tls13();
+  if (argc > 1 && std::string_view(argv[1]) == "join") {
+    return qmasq::vbond::run_join(argc - 1, argv + 1);
+  }
   auto command = qmasq::vbond::parse_command_line(argc, argv);
   if (!command.options) {
     std::fputs(command.text.c_str(), command.exit_code == 0 ? stdout : stderr);

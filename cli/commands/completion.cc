@@ -25,6 +25,7 @@ const std::map<std::string, std::function<std::vector<std::string>(const Server&
     {"GROUP", [](const Server& server) { return group_names(server); }},
     {"HOST", host_names},
     {"POLICY", policy_names},
+    {"ACCESS", access_names},
 };
 
 struct CompleteArguments {

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -16,6 +18,7 @@
 #include "cli/qos/words.h"
 #include "cli/resources.h"
 #include "cli/table.h"
+#include "cli/users.h"
 #include "qmasq/v1/endpoint.grpc.pb.h"
 
 namespace qmasq::cli {
@@ -29,6 +32,8 @@ struct Arguments {
   std::optional<std::string> host;
   std::vector<std::string> addresses;
   std::vector<std::string> groups;
+  std::vector<std::string> users;
+  std::vector<std::string> user_groups;
   std::optional<std::string> mac;
   std::optional<std::string> qos;
   std::optional<std::string> description;
@@ -60,6 +65,28 @@ std::string groups_text(const v1::Endpoint& endpoint, const char* separator) {
   return join(ids, separator);
 }
 
+template <typename Ids>
+std::string ids_text(const Ids& ids, std::string (*text)(std::uint32_t)) {
+  std::vector<std::string> out;
+  for (std::uint32_t id : ids)
+    out.push_back(text(id));
+  return join(out, "\n");
+}
+
+// "none" alone takes all away.
+Outcome<std::vector<std::uint32_t>> ids_of(const char* option,
+                                           const std::vector<std::string>& typed,
+                                           Result<std::uint32_t> (*parse)(std::string_view)) {
+  std::vector<std::uint32_t> out;
+  if (typed.size() == 1 && typed.front() == "none") return out;
+  for (const std::string& text : typed) {
+    auto id = parse(text);
+    if (!id) return failed(kExitUsage, fmt::format("{}: {}", option, id.error().message));
+    out.push_back(*id);
+  }
+  return out;
+}
+
 template <typename Endpoints>
 void print_table(const Shell& shell, const Endpoints& endpoints) {
   Table table(
@@ -87,6 +114,8 @@ void print_one(const Shell& shell, const v1::Endpoint& endpoint) {
        {"Security groups", groups_text(endpoint, "\n")},
        {"QoS policy", short_name(endpoint.qos_policy())},
        {"QoS", qos_status_text(endpoint.qos_policy(), status.has_qos(), status.qos())},
+       {"Users", ids_text(endpoint.user_ids(), user_text)},
+       {"Groups of users", ids_text(endpoint.group_ids(), group_text)},
        {"Description", endpoint.description()},
        {"State", state_text(status)},
        {"Message", status.message()},
@@ -129,6 +158,16 @@ Outcome<std::vector<std::string>> fill(const Arguments& args, const std::string&
     QMASQ_ASSIGN(std::string policy, policy_or_none("--qos", *args.qos));
     endpoint.set_qos_policy(policy);
     paths.emplace_back("qos_policy");
+  }
+  if (!args.users.empty()) {
+    QMASQ_ASSIGN(auto ids, ids_of("--user", args.users, parse_user_id));
+    endpoint.mutable_user_ids()->Add(ids.begin(), ids.end());
+    paths.emplace_back("user_ids");
+  }
+  if (!args.user_groups.empty()) {
+    QMASQ_ASSIGN(auto ids, ids_of("--user-group", args.user_groups, parse_group_id));
+    endpoint.mutable_group_ids()->Add(ids.begin(), ids.end());
+    paths.emplace_back("group_ids");
   }
   if (args.mac) {
     endpoint.set_mac(*args.mac);
@@ -222,9 +261,10 @@ Outcome<int> update(const Shell& shell, const Arguments& args) {
   v1::UpdateEndpointRequest request;
   QMASQ_ASSIGN(auto paths, fill(args, name->vpc, *request.mutable_endpoint()));
   if (paths.empty()) {
-    return failed(kExitUsage,
-                  "nothing to update: give --host, --address, --group, --qos, --mac or "
-                  "--description");
+    return failed(
+        kExitUsage,
+        "nothing to update: give --host, --address, --group, --qos, --user, --user-group, "
+        "--mac or --description");
   }
   for (const std::string& path : paths)
     request.mutable_update_mask()->add_paths(path);
@@ -283,6 +323,18 @@ void add_field_options(CLI::App& command, Arguments& args) {
       ->type_name("GROUP");
   command.add_option("--qos", args.qos, "QoS policy, within what the VPC has")
       ->type_name("POLICY|none");
+  command
+      .add_option("--user", args.users,
+                  "User of its host who may run programs on it, by number or by a name\nof this "
+                  "machine; several times, or with commas, all of them; none: nobody\nbeside root "
+                  "and the group qmasq [none]")
+      ->allow_extra_args(false)
+      ->delimiter(',')
+      ->type_name("USER|none");
+  command.add_option("--user-group", args.user_groups, "The same for the members of a group")
+      ->allow_extra_args(false)
+      ->delimiter(',')
+      ->type_name("GID|none");
   command.add_option("--mac", args.mac, "MAC address")->type_name("MAC");
   command.add_option("--description", args.description, "For people")->type_name("TEXT");
 }
@@ -346,6 +398,7 @@ Example:
   update_command.footer(R"(
 Examples:
   qmasq endpoint update blue/a --address 10.0.0.1,10.0.0.7 --wait
+  qmasq endpoint update blue/a --user alice --wait
   qmasq endpoint update blue/a --host hostB      (only while nothing is bound to it))");
 
   CLI::App& delete_command = add(group, shell, "delete", "Delete an endpoint", args, remove);

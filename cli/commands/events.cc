@@ -121,7 +121,7 @@ void add_events_command(CLI::App& root, Shell& shell) {
                   "context-opened, context-closed, connected, refused, disconnected,\n"
                   "admitted, cut, narrowed, shadow-hit, endpoint-bound, endpoint-unbound,\n"
                   "nic-lost, nic-found, sync, over-quota, over-rate, limit-unenforced,\n"
-                  "limit-enforced")
+                  "limit-enforced, restored, keeper")
       ->allow_extra_args(false)
       ->delimiter(',')
       ->type_name("TYPE");

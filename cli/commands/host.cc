@@ -11,6 +11,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands/add.h"
+#include "cli/commands/host_trust.h"
 #include "cli/directory.h"
 #include "cli/gid_text.h"
 #include "cli/names.h"
@@ -72,6 +73,11 @@ std::string rate_of(const v1::Host& host, const std::string& device) {
   return "";
 }
 
+// "on", "off" or "broken"; why is for the long form.
+std::string guard_text(const v1::HostStatus& status) {
+  return status.guard().substr(0, status.guard().find(':'));
+}
+
 // Rates that an administrator set, also of NICs that are not there.
 std::string rates_text(const v1::Host& host, std::string_view separator) {
   std::vector<std::string> out;
@@ -86,14 +92,14 @@ std::string rates_text(const v1::Host& host, std::string_view separator) {
 
 template <typename Hosts>
 void print_table(const Shell& shell, const Hosts& hosts) {
-  Table table({"NAME", "STATE", "UNDERLAY", "NICS", "APPLIED", "AGENT", "DESCRIPTION"});
+  Table table({"NAME", "STATE", "UNDERLAY", "NICS", "APPLIED", "AGENT", "GUARD", "DESCRIPTION"});
   for (const v1::Host& host : hosts) {
     std::vector<std::string> nics;
     for (const v1::Nic& nic : host.nics())
       nics.push_back(nic_text(nic, rate_of(host, nic.device())));
     table.add({short_name(host.name()), state_text(host.status()), host.underlay_address(),
                join(nics, ","), revision_text(host.status()), host.status().agent_version(),
-               host.description()});
+               guard_text(host.status()), host.description()});
   }
   table.print(shell.console.out, shell.console.colour);
 }
@@ -124,6 +130,7 @@ void print_one(const Shell& shell, const v1::Host& host) {
                 {"Last heartbeat", time_text(status.last_heartbeat())},
                 {"Agent", status.agent_version()},
                 {"Kernel", status.kernel_release()},
+                {"Guard", status.guard()},
                 {"Created", time_text(host.create_time())},
                 {"Etag", host.etag()}});
 }
@@ -295,6 +302,8 @@ Example:
 Examples:
   qmasq host update hostA --description "Rack 5"
   qmasq host update hostA --nic-rate rxe0=30Mbit --wait)");
+
+  add_host_trust_commands(group, shell);
 
   CLI::App& delete_command = add(
       group, shell, "delete", "Forget a host that is offline and has no endpoints", args, remove);

@@ -20,6 +20,8 @@ namespace {
 struct Arguments {};
 
 std::string controller_text(const v1::Agent& agent) {
+  // What only operators of the host are told.
+  if (agent.controller().empty()) return agent.connected() ? "connected" : "not connected";
   std::string out = agent.controller() + (agent.connected() ? ", connected" : ", not connected");
   if (!agent.last_error().empty()) out += "\nlast error: " + agent.last_error();
   return out;
@@ -48,13 +50,18 @@ void print_summary(const Shell& shell, const v1::Agent& agent) {
        {"Agent", agent.version()},
        {"Controller", controller_text(agent)},
        {"State", sync_text(agent)},
-       {"Map", fmt::format("{} VPCs, {} endpoints, {} entries", agent.vpcs(), agent.endpoints(),
-                           agent.map_entries())},
+       {"Map", agent.controller().empty()
+                   ? ""
+                   : fmt::format("{} VPCs, {} endpoints, {} entries", agent.vpcs(),
+                                 agent.endpoints(), agent.map_entries())},
        {"Programs", fmt::format("{} attached, {} contexts, {} queue pairs", agent.attachments(),
                                 agent.contexts(), agent.queue_pairs())},
-       {"NICs", nics.empty() ? "none" : join(nics, "\n")},
+       {"NICs", !nics.empty()                ? join(nics, "\n")
+                : agent.controller().empty() ? ""
+                                             : "none"},
        {"Kernel features", join({agent.features().begin(), agent.features().end()})},
-       {"Guard", agent.guard()}});
+       {"Guard", agent.guard()},
+       {"Keeper", agent.keeper()}});
   if (agent.local_endpoints().empty()) return;
   shell.console.out << '\n';
   Table table({"ENDPOINT", "STATE", "GIDS", "NETNS", "INTERFACE", "PROGRAMS", "MESSAGE"});

@@ -15,7 +15,7 @@ namespace qmasq::cli {
 // Kinds that `qmasq __complete` takes, several at once if need be; words that are none it prints as
 // they are. Also the type names of options and arguments whose values are such names
 // ("POLICY|none": one of them, or that word).
-inline constexpr const char* kCompletedKinds[] = {"VPC", "ENDPOINT", "HOST", "POLICY"};
+inline constexpr const char* kCompletedKinds[] = {"VPC", "ENDPOINT", "HOST", "POLICY", "ACCESS"};
 
 enum class ShellKind { kBash, kZsh, kFish };
 

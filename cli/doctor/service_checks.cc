@@ -5,12 +5,18 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <string>
 
 #include "cli/names.h"
+#include "cli/resources.h"
 #include "cli/rpc.h"
 #include "qmasq/v1/agent.grpc.pb.h"
+#include "qmasq/v1/auth.grpc.pb.h"
 #include "qmasq/v1/host.grpc.pb.h"
+#include "trust/identity.h"
+#include "trust/stored_identity.h"
 
 namespace qmasq::cli {
 namespace {
@@ -69,6 +75,66 @@ Finding check_nics_of_agent(const v1::Agent& agent) {
           "Is --underlay-device of qmasq-vbond the interface below the RDMA device?"};
 }
 
+// A certificate of ours or of the agent's, as it lies in a directory; nothing where there is none.
+void check_certificate(const std::string& area, const std::string& directory, const char* renewal,
+                       Findings& out) {
+  auto held = trust::read_identity(directory);
+  if (!held && held.error().code == Code::kNotFound) return;
+  if (!held) {
+    // Not root: the agent's own is none of the caller's business.
+    if (held.error().err == EACCES) return;
+    out.push_back(
+        {Health::kFail, area, "certificate", held.error().message,
+         "Who else could read the key may be us: make another, and close the directory."});
+    return;
+  }
+  const auto now = std::chrono::system_clock::now();
+  const auto left = std::chrono::duration_cast<std::chrono::hours>(held->info.not_after - now);
+  const std::string whose = trust::name_of(held->info.identity);
+  if (now >= held->info.not_after) {
+    out.push_back({Health::kFail, area, "certificate", whose + ", expired", renewal});
+  } else if (now < held->info.not_before) {
+    out.push_back({Health::kFail, area, "certificate", whose + ", not good yet",
+                   "This machine's clock is slow: set it."});
+  } else {
+    const bool soon =
+        now > held->info.not_before + (held->info.not_after - held->info.not_before) * 3 / 4;
+    out.push_back({soon ? Health::kWarn : Health::kOk, area, "certificate",
+                   left.count() >= 48
+                       ? fmt::format("{}, good for {} days", whose, left.count() / 24)
+                       : fmt::format("{}, good for {} hours", whose, left.count()),
+                   soon ? renewal : ""});
+  }
+}
+
+Finding check_whoami(const Server& server) {
+  v1::AuthService::Stub stub(server.channel());
+  auto caller = server.call(stub, &v1::AuthService::Stub::WhoAmI, v1::WhoAmIRequest{});
+  if (!caller) {
+    return {Health::kFail, "controller", "identity", caller.error().message, caller.error().hint};
+  }
+  if (caller->role() == v1::ROLE_UNSPECIFIED) {
+    return {Health::kWarn, "controller", "identity", caller->name() + " has no role there",
+            "An admin gives one: qmasq access create --help"};
+  }
+  return {Health::kOk, "controller", "identity",
+          fmt::format("{}, {}", caller->name(), role_text(caller->role())), ""};
+}
+
+Finding check_guard(const v1::Agent& agent) {
+  if (agent.guard() == "on") {
+    return {Health::kOk, "agent", "guard",
+            "on: programs cannot change a verb behind the agent's back", ""};
+  }
+  if (agent.guard() == "off") {
+    return {Health::kWarn, "agent", "guard",
+            "off: a program can race the agent's checks of its verbs",
+            "Start qmasq-vbond without --guard off."};
+  }
+  return {Health::kFail, "agent", "guard", agent.guard(),
+          "No device is opened for programs until it works; see the agent's log."};
+}
+
 Findings check_agent(const Shell& shell, std::string& host) {
   auto server = Server::agent(shell.options);
   Failure failure;
@@ -83,7 +149,8 @@ Findings check_agent(const Shell& shell, std::string& host) {
           check_attach_socket(shell.options.socket_dir + "/attach.sock"),
           check_connection(*agent),
           check_sync(*agent),
-          check_nics_of_agent(*agent)};
+          check_nics_of_agent(*agent),
+          check_guard(*agent)};
       for (Finding& finding : check_endpoints(*agent))
         out.push_back(std::move(finding));
       return out;
@@ -95,11 +162,12 @@ Findings check_agent(const Shell& shell, std::string& host) {
   return {{Health::kFail, "agent", "socket", failure.message, failure.hint}};
 }
 
-Finding check_controller(const Shell& shell, const std::string& host) {
+Finding check_controller(const Shell& shell, const std::string& host, Findings& more) {
   auto server = Server::controller(shell.options);
   if (!server) {
     return {Health::kFail, "controller", "socket", server.error().message, server.error().hint};
   }
+  more.push_back(check_whoami(*server));
   v1::HostService::Stub stub(server->channel());
   if (host.empty()) {
     v1::ListHostsRequest request;
@@ -140,11 +208,25 @@ Finding check_controller(const Shell& shell, const std::string& host) {
 Findings check_services(const Shell& shell) {
   std::string host;
   Findings out = check_agent(shell, host);
+  check_certificate("agent", "/var/lib/qmasq-vbond/tls",
+                    "The agent renews it by itself, and says why it cannot: qmasq events --type "
+                    "sync. Once it has expired: qmasq host token HOST, then qmasq-vbond join.",
+                    out);
+  if (!shell.options.certificates.empty()) {
+    check_certificate("you", shell.options.certificates,
+                      "qmasq access renew; once it has expired an admin makes another: qmasq "
+                      "access create",
+                      out);
+  }
   // On most hosts there is no controller; the agent has said whether it reaches its own.
   struct stat info {};
   bool given = shell.options.controller != kDefaultController;
   bool here = ::stat(std::string(kDefaultController).substr(5).c_str(), &info) == 0;
-  if (given || here) out.push_back(check_controller(shell, host));
+  if (given || here) {
+    Findings more;
+    out.push_back(check_controller(shell, host, more));
+    out.insert(out.end(), more.begin(), more.end());
+  }
   return out;
 }
 

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cerrno>
+#include <string>
 
 namespace qmasq::cli {
 namespace {
@@ -89,9 +90,20 @@ Status drop_capabilities() {
   return set_sets(Sets{kept, kept, 0});
 }
 
-bool has_sys_admin() {
+std::string missing_capabilities(bool other_user) {
   auto sets = get_sets();
-  return sets && (sets->effective & bit(CAP_SYS_ADMIN)) != 0;
+  const std::uint64_t held = sets ? sets->effective : 0;
+  std::string out;
+  auto need = [&](int capability, const char* name) {
+    if ((held & bit(capability)) == 0) out += (out.empty() ? "" : ", ") + std::string(name);
+  };
+  need(CAP_SYS_ADMIN, "CAP_SYS_ADMIN");
+  need(CAP_SETPCAP, "CAP_SETPCAP");
+  if (other_user) {
+    need(CAP_SETUID, "CAP_SETUID");
+    need(CAP_SETGID, "CAP_SETGID");
+  }
+  return out;
 }
 
 }  // namespace qmasq::cli

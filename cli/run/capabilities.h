@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "common/result.h"
 
@@ -20,7 +21,9 @@ namespace qmasq::cli {
 // REQUIRES: CAP_SETPCAP, and to be called from the only thread.
 [[nodiscard]] Status drop_capabilities();
 
-// True if this thread has CAP_SYS_ADMIN in effect.
-[[nodiscard]] bool has_sys_admin();
+// Names of those that `qmasq run` needs and this thread has not in effect; empty: none is missing.
+// CAP_SYS_ADMIN enters namespaces and mounts, CAP_SETPCAP gives capabilities up for good, and for a
+// program of another user CAP_SETUID and CAP_SETGID.
+[[nodiscard]] std::string missing_capabilities(bool other_user);
 
 }  // namespace qmasq::cli

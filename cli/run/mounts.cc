@@ -111,7 +111,23 @@ Status replace_sysfs(const std::vector<Mount>& mounts) {
   return seal_virtual_devices(mounts);
 }
 
+bool is_directory(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+// Not even root finds there what it could ask something of.
+Status hide(const std::string& directory) {
+  if (!is_directory(directory)) return {};
+  if (::mount("tmpfs", directory.c_str(), "tmpfs", kInert | MS_RDONLY, "mode=755,nr_inodes=1") !=
+      0) {
+    return fail_errno(errno, "cannot hide " + directory);
+  }
+  return {};
+}
+
 Status bind(const Mount& mount, const UniqueFd& source) {
+  if (mount.source.empty()) return hide(mount.target);
   QMASQ_TRY(attach_tree(source, mount.target.c_str()));
   unsigned long flags = MS_NOSUID;
   if (mount.read_only) flags |= MS_RDONLY;
@@ -124,11 +140,6 @@ std::string read_mountinfo() {
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
-}
-
-bool is_directory(const std::string& path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
 }  // namespace
@@ -193,6 +204,10 @@ Status enter_mount_namespace(const std::vector<Mount>& mounts) {
   }
   std::vector<UniqueFd> sources;
   for (const Mount& mount : all) {
+    if (mount.source.empty()) {
+      sources.emplace_back();
+      continue;
+    }
     sources.push_back(copy_tree(mount.source.c_str(), 0));
     if (!sources.back().valid()) return fail_errno(errno, "cannot take a mount of " + mount.source);
   }

@@ -11,7 +11,9 @@
 namespace qmasq::cli {
 
 struct Mount {
-  std::string source;  // path on the host: a file or a directory
+  // Path on the host: a file or a directory. Empty: an empty directory over the target, if it is a
+  // directory; else nothing.
+  std::string source;
   std::string target;  // of the same kind; must exist
   bool read_only = false;
   bool no_devices = false;  // device nodes below cannot be opened; stat still works

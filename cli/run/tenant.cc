@@ -60,9 +60,13 @@ void set_environment(const TenantProgram& program, const vbond::AttachTerms& ter
 Failure become_tenant(const TenantProgram& program) {
   auto path = find_program(program.words.front(), program.search_path);
   if (!path) return path.error();
-  if (!has_sys_admin()) {
-    return could_not("run needs root (CAP_SYS_ADMIN): it enters the endpoint's network namespace",
-                     "Use sudo; --user NAME runs the program itself as another user.");
+  if (auto missing = missing_capabilities(program.user.has_value()); !missing.empty()) {
+    return could_not(
+        fmt::format("run needs root, or {}: it enters the endpoint's network namespace, hides the "
+                    "host's devices, and gives up what it needs for that",
+                    missing),
+        "Use sudo (--user NAME runs the program itself as another user), or a service that has "
+        "these (AmbientCapabilities of systemd): docs/authentication.md.");
   }
   auto client = vbond::AttachClient::connect(program.attach_socket);
   if (!client) return no_agent(client.error());

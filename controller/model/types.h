@@ -10,6 +10,7 @@
 
 #include "common/net_types.h"
 #include "conntrack/types.h"
+#include "controller/model/auth_types.h"
 #include "qos/policy.h"
 
 // The controller's resources as values, without protobuf and SQL. What each field means stands in
@@ -89,6 +90,8 @@ struct Endpoint {
   Mac mac;
   std::vector<GroupReference> groups;
   PolicyReference qos_policy;
+  std::vector<std::uint32_t> user_ids;   // sorted, as are
+  std::vector<std::uint32_t> group_ids;  // these
   std::string description;
   std::uint64_t version = 0;
   Revision revision;
@@ -162,6 +165,8 @@ struct Commit {
   std::vector<Changed<Host>> hosts;
   std::vector<Changed<SecurityGroup>> groups = {};
   std::vector<Changed<QosPolicy>> policies = {};
+  std::vector<AccessPtr> accesses = {};              // as they are now
+  std::vector<CertificateRecord> certificates = {};  // as they are now
 };
 
 enum class Kind : std::uint8_t {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/service/calls.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "controller/model/request_rules.h"
@@ -19,8 +20,21 @@ std::string code_label(Code code) {
 
 }  // namespace
 
-grpc::Status run_call(const ServiceContext& context, std::string_view method,
-                      const std::function<Status()>& call) {
+grpc::Status run_call(const ServiceContext& context, grpc::ServerContextBase& rpc,
+                      std::string_view method, const google::protobuf::Message& request,
+                      const std::function<Status(const Caller&)>& call) {
+  return count_call(context, method, [&]() -> Status {
+    QMASQ_ASSIGN(Caller caller, context.gate.admit(rpc, method, &request));
+    QMASQ_TRY(call(caller));
+    // What was changed was changed while it might; but nobody reads on who is revoked.
+    const Need need = find_permission(method)->need;
+    const bool reads = need == Need::kRead || need == Need::kOversee;
+    return reads ? context.gate.check(caller) : Status();
+  });
+}
+
+grpc::Status count_call(const ServiceContext& context, std::string_view method,
+                        const std::function<Status()>& call) {
   const auto start = context.clock.now();
   Status status;
   try {
@@ -30,8 +44,8 @@ grpc::Status run_call(const ServiceContext& context, std::string_view method,
   } catch (...) {
     status = fail(Code::kInternal, "unknown failure");
   }
-  context.metrics.rpc(method, status ? "ok" : code_label(status.error().code),
-                      context.clock.now() - start);
+  context.metrics.rpc(method.substr(method.find('/') + 1),
+                      status ? "ok" : code_label(status.error().code), context.clock.now() - start);
   if (status) return grpc::Status::OK;
   if (status.error().code == Code::kInternal || status.error().code == Code::kResourceExhausted) {
     spdlog::error("{}: {}", method, status.error().message);
@@ -41,15 +55,19 @@ grpc::Status run_call(const ServiceContext& context, std::string_view method,
   return to_grpc(status.error());
 }
 
-Status mutate(const ServiceContext& context, const Mutation& mutation,
+Status mutate(const ServiceContext& context, const Caller& caller, const Mutation& mutation,
               google::protobuf::Message* response,
               const std::function<Status(WriteView&)>& change) {
   QMASQ_TRY(check_request_id(mutation.request_id));
   const bool keep = !mutation.request_id.empty() && !mutation.validate_only;
-  RequestRecord record{mutation.request_id, std::string(mutation.method), {}, {}};
+  // With the caller's name: an answer is for whom it was given to.
+  RequestRecord record{
+      mutation.request_id, fmt::format("{} {}", mutation.method, caller.name), {}, {}};
   if (keep) record.request = mutation.request.SerializeAsString();
   auto transaction = [&](WriteView& view) -> Status {
     response->Clear();
+    // Revoking is a write like this one: either it came before, or this is done before its answer.
+    QMASQ_TRY(context.gate.check(caller));
     if (keep) {
       QMASQ_ASSIGN(auto before, view.find_request(record.id));
       if (before) {
@@ -64,6 +82,9 @@ Status mutate(const ServiceContext& context, const Mutation& mutation,
       }
     }
     QMASQ_TRY(change(view));
+    if (!mutation.validate_only) {
+      QMASQ_TRY(audit_change(view, caller, mutation.method, context.retention));
+    }
     if (!keep) return {};
     record.response = response->SerializeAsString();
     return view.put_request(record);

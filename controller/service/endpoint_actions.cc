@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "common/resource_name.h"
 #include "controller/model/address_rules.h"
@@ -61,6 +62,27 @@ Result<std::vector<IpAddress>> allocate(ReadView& view, const ActionContext& con
   return std::vector<IpAddress>{address};
 }
 
+// Users or groups: a set, in order.
+Result<std::vector<std::uint32_t>> check_numbers(
+    const google::protobuf::RepeatedField<std::uint32_t>& asked, std::string_view field) {
+  constexpr int kMost = 64;
+  // The kernel's "nobody in particular": no process has it.
+  constexpr auto kNone = std::numeric_limits<std::uint32_t>::max();
+  if (asked.size() > kMost) {
+    return fail(Code::kInvalidArgument, fmt::format("at most {}", kMost), std::string(field));
+  }
+  std::vector<std::uint32_t> out(asked.begin(), asked.end());
+  std::sort(out.begin(), out.end());
+  if (std::adjacent_find(out.begin(), out.end()) != out.end()) {
+    return fail(Code::kInvalidArgument, "one of them is in the list twice", std::string(field));
+  }
+  if (!out.empty() && out.back() == kNone) {
+    return fail(Code::kInvalidArgument, fmt::format("{} is no user or group", kNone),
+                std::string(field));
+  }
+  return out;
+}
+
 bool bound(const EndpointLive& live) {
   return live.state == BindState::kBound || live.state == BindState::kDegraded ||
          live.attachments > 0;
@@ -109,6 +131,10 @@ Status apply_field(WriteView& view, const ActionContext& context, const Vpc& vpc
     QMASQ_TRY(check_free(view, vpc, endpoint.uid, endpoint.addresses));
   } else if (field == "security_groups") {
     QMASQ_ASSIGN(endpoint.groups, read_groups(view, vpc, asked.security_groups()));
+  } else if (field == "user_ids") {
+    QMASQ_ASSIGN(endpoint.user_ids, check_numbers(asked.user_ids(), "endpoint.user_ids"));
+  } else if (field == "group_ids") {
+    QMASQ_ASSIGN(endpoint.group_ids, check_numbers(asked.group_ids(), "endpoint.group_ids"));
   } else if (field == "qos_policy") {
     QMASQ_ASSIGN(endpoint.qos_policy, read_policy(view, asked.qos_policy(), "endpoint.qos_policy"));
   } else {
@@ -187,6 +213,8 @@ Result<EndpointPtr> create_endpoint(WriteView& view, const ActionContext& contex
   QMASQ_TRY(check_free(view, *vpc, EndpointUid{}, endpoint.addresses));
   QMASQ_ASSIGN(endpoint.groups, read_groups(view, *vpc, asked.security_groups()));
   QMASQ_ASSIGN(endpoint.qos_policy, read_policy(view, asked.qos_policy(), "endpoint.qos_policy"));
+  QMASQ_ASSIGN(endpoint.user_ids, check_numbers(asked.user_ids(), "endpoint.user_ids"));
+  QMASQ_ASSIGN(endpoint.group_ids, check_numbers(asked.group_ids(), "endpoint.group_ids"));
   if (!asked.mac().empty()) {
     QMASQ_ASSIGN(endpoint.mac, chosen_mac(view, *vpc, EndpointUid{}, asked.mac()));
   }
@@ -204,7 +232,8 @@ Result<EndpointPtr> update_endpoint(WriteView& view, const ActionContext& contex
   QMASQ_ASSIGN(EndpointPtr before, require_endpoint(view, asked.name(), "endpoint.name"));
   QMASQ_TRY(check_etag(asked.etag(), before->uid.value, before->version, asked.name()));
   constexpr std::string_view kFields[] = {"host",        "addresses",       "mac",
-                                          "description", "security_groups", "qos_policy"};
+                                          "description", "security_groups", "qos_policy",
+                                          "user_ids",    "group_ids"};
   constexpr std::string_view kDefaults[] = {"addresses", "description"};
   QMASQ_ASSIGN(auto fields, check_mask(strings(request.update_mask().paths()), kFields, kDefaults));
   QMASQ_ASSIGN(VpcPtr vpc, view.get_vpc(before->vpc));
@@ -214,7 +243,8 @@ Result<EndpointPtr> update_endpoint(WriteView& view, const ActionContext& contex
   }
   if (endpoint.host == before->host && endpoint.addresses == before->addresses &&
       endpoint.mac == before->mac && endpoint.description == before->description &&
-      endpoint.groups == before->groups && endpoint.qos_policy == before->qos_policy) {
+      endpoint.groups == before->groups && endpoint.qos_policy == before->qos_policy &&
+      endpoint.user_ids == before->user_ids && endpoint.group_ids == before->group_ids) {
     return before;
   }
   const bool new_policy = endpoint.qos_policy != before->qos_policy;

@@ -78,28 +78,32 @@ void EndpointServiceImpl::fill_status(v1::Endpoint* endpoint) const {
   to_proto(live->report_time, status->mutable_report_time());
 }
 
-grpc::Status EndpointServiceImpl::CreateEndpoint(grpc::ServerContext*,
+grpc::Status EndpointServiceImpl::CreateEndpoint(grpc::ServerContext* rpc,
                                                  const v1::CreateEndpointRequest* request,
                                                  v1::Endpoint* response) {
-  return run_call(context_, "CreateEndpoint", [&]() -> Status {
-    QMASQ_TRY(mutate(
-        context_, {"CreateEndpoint", *request, request->request_id(), request->validate_only()},
-        response, [&](WriteView& view) -> Status {
-          Oversubscriptions over;
-          QMASQ_ASSIGN(auto endpoint, create_endpoint(view, context_.actions, *request, over));
-          to_proto(*endpoint, response);
-          response->mutable_oversubscriptions()->Add(over.begin(), over.end());
-          return {};
-        }));
-    fill_status(response);
-    return {};
-  });
+  return run_call(
+      context_, *rpc, "EndpointService/CreateEndpoint", *request,
+      [&](const Caller& caller) -> Status {
+        QMASQ_TRY(mutate(context_, caller,
+                         {"EndpointService/CreateEndpoint", *request, request->request_id(),
+                          request->validate_only()},
+                         response, [&](WriteView& view) -> Status {
+                           Oversubscriptions over;
+                           QMASQ_ASSIGN(auto endpoint,
+                                        create_endpoint(view, context_.actions, *request, over));
+                           to_proto(*endpoint, response);
+                           response->mutable_oversubscriptions()->Add(over.begin(), over.end());
+                           return {};
+                         }));
+        fill_status(response);
+        return {};
+      });
 }
 
-grpc::Status EndpointServiceImpl::GetEndpoint(grpc::ServerContext*,
+grpc::Status EndpointServiceImpl::GetEndpoint(grpc::ServerContext* rpc,
                                               const v1::GetEndpointRequest* request,
                                               v1::Endpoint* response) {
-  return run_call(context_, "GetEndpoint", [&] {
+  return run_call(context_, *rpc, "EndpointService/GetEndpoint", *request, [&](const Caller&) {
     return context_.store.read([&](ReadView& view) -> Status {
       QMASQ_ASSIGN(auto endpoint, require_endpoint(view, request->name(), "name"));
       to_proto(*endpoint, response);
@@ -109,85 +113,94 @@ grpc::Status EndpointServiceImpl::GetEndpoint(grpc::ServerContext*,
   });
 }
 
-grpc::Status EndpointServiceImpl::ListEndpoints(grpc::ServerContext*,
+grpc::Status EndpointServiceImpl::ListEndpoints(grpc::ServerContext* rpc,
                                                 const v1::ListEndpointsRequest* request,
                                                 v1::ListEndpointsResponse* response) {
-  return run_call(context_, "ListEndpoints", [&]() -> Status {
-    constexpr std::string_view kFields[] = {"name", "endpoint", "host", "address", "mac", "group"};
-    QMASQ_ASSIGN(auto filter, Filter::parse(request->filter(), kFields));
-    QMASQ_ASSIGN(auto size, check_page_size(request->page_size()));
-    const std::string scope = request->parent() + "?" + request->filter();
-    QMASQ_ASSIGN(auto after, read_page_token(request->page_token(), scope));
-    EndpointQuery query;
-    QMASQ_TRY(read_key(after, query));
-    return context_.store.read([&](ReadView& view) -> Status {
-      if (request->parent() != kAnyVpc) {
-        QMASQ_ASSIGN(auto vpc, require_vpc(view, request->parent(), "parent"));
-        query.vpc = vpc->uid;
-      }
-      QMASQ_ASSIGN(bool possible, use_indexes(view, filter, query));
-      if (!possible) return {};
-      query.limit = filter.empty() ? size + 1 : 1000;
-      EndpointPtr last;
-      for (;;) {
-        QMASQ_ASSIGN(auto page, view.list_endpoints(query));
-        for (const auto& endpoint : page) {
-          bool fits =
-              filter.matches([&](std::string_view field) { return values_of(*endpoint, field); });
-          if (!fits) continue;
-          if (static_cast<std::size_t>(response->endpoints_size()) == size) {
-            response->set_next_page_token(
-                make_page_token(scope, fmt::format("{}/{}", last->vpc_id, last->id)));
-            return {};
-          }
-          auto* out = response->add_endpoints();
-          to_proto(*endpoint, out);
-          fill_status(out);
-          last = endpoint;
-        }
-        if (page.size() < query.limit) return {};
-        query.after_vpc = page.back()->vpc_id;
-        query.after_endpoint = page.back()->id;
-      }
-    });
-  });
+  return run_call(context_, *rpc, "EndpointService/ListEndpoints", *request,
+                  [&](const Caller& caller) -> Status {
+                    constexpr std::string_view kFields[] = {"name",    "endpoint", "host",
+                                                            "address", "mac",      "group"};
+                    QMASQ_ASSIGN(auto filter, Filter::parse(request->filter(), kFields));
+                    QMASQ_ASSIGN(auto size, check_page_size(request->page_size()));
+                    const std::string scope = request->parent() + "?" + request->filter();
+                    QMASQ_ASSIGN(auto after, read_page_token(request->page_token(), scope));
+                    EndpointQuery query;
+                    QMASQ_TRY(read_key(after, query));
+                    return context_.store.read([&](ReadView& view) -> Status {
+                      if (request->parent() != kAnyVpc) {
+                        QMASQ_ASSIGN(auto vpc, require_vpc(view, request->parent(), "parent"));
+                        query.vpc = vpc->uid;
+                      }
+                      QMASQ_ASSIGN(bool possible, use_indexes(view, filter, query));
+                      if (!possible) return {};
+                      query.limit = filter.empty() && !caller.scoped() ? size + 1 : 1000;
+                      EndpointPtr last;
+                      for (;;) {
+                        QMASQ_ASSIGN(auto page, view.list_endpoints(query));
+                        for (const auto& endpoint : page) {
+                          if (!caller.sees(endpoint->vpc_id)) continue;
+                          bool fits = filter.matches(
+                              [&](std::string_view field) { return values_of(*endpoint, field); });
+                          if (!fits) continue;
+                          if (static_cast<std::size_t>(response->endpoints_size()) == size) {
+                            response->set_next_page_token(make_page_token(
+                                scope, fmt::format("{}/{}", last->vpc_id, last->id)));
+                            return {};
+                          }
+                          auto* out = response->add_endpoints();
+                          to_proto(*endpoint, out);
+                          fill_status(out);
+                          last = endpoint;
+                        }
+                        if (page.size() < query.limit) return {};
+                        query.after_vpc = page.back()->vpc_id;
+                        query.after_endpoint = page.back()->id;
+                      }
+                    });
+                  });
 }
 
-grpc::Status EndpointServiceImpl::UpdateEndpoint(grpc::ServerContext*,
+grpc::Status EndpointServiceImpl::UpdateEndpoint(grpc::ServerContext* rpc,
                                                  const v1::UpdateEndpointRequest* request,
                                                  v1::Endpoint* response) {
-  return run_call(context_, "UpdateEndpoint", [&]() -> Status {
-    QMASQ_TRY(mutate(
-        context_, {"UpdateEndpoint", *request, request->request_id(), request->validate_only()},
-        response, [&](WriteView& view) -> Status {
-          Oversubscriptions over;
-          QMASQ_ASSIGN(auto endpoint, update_endpoint(view, context_.actions, *request, over));
-          to_proto(*endpoint, response);
-          response->mutable_oversubscriptions()->Add(over.begin(), over.end());
-          return {};
-        }));
-    fill_status(response);
-    if (!request->validate_only()) return {};
-    v1::ImpactQuery question;
-    *question.add_endpoints() = *response;
-    *response->mutable_impact() = queries_.impact(VpcUid{response->vpc_uid()}, question);
-    return {};
-  });
+  return run_call(
+      context_, *rpc, "EndpointService/UpdateEndpoint", *request,
+      [&](const Caller& caller) -> Status {
+        QMASQ_TRY(mutate(context_, caller,
+                         {"EndpointService/UpdateEndpoint", *request, request->request_id(),
+                          request->validate_only()},
+                         response, [&](WriteView& view) -> Status {
+                           Oversubscriptions over;
+                           QMASQ_ASSIGN(auto endpoint,
+                                        update_endpoint(view, context_.actions, *request, over));
+                           to_proto(*endpoint, response);
+                           response->mutable_oversubscriptions()->Add(over.begin(), over.end());
+                           return {};
+                         }));
+        fill_status(response);
+        if (!request->validate_only()) return {};
+        v1::ImpactQuery question;
+        *question.add_endpoints() = *response;
+        *response->mutable_impact() = queries_.impact(VpcUid{response->vpc_uid()}, question);
+        return {};
+      });
 }
 
-grpc::Status EndpointServiceImpl::DeleteEndpoint(grpc::ServerContext*,
+grpc::Status EndpointServiceImpl::DeleteEndpoint(grpc::ServerContext* rpc,
                                                  const v1::DeleteEndpointRequest* request,
                                                  v1::DeleteEndpointResponse* response) {
-  return run_call(context_, "DeleteEndpoint", [&] {
-    return mutate(context_,
-                  {"DeleteEndpoint", *request, request->request_id(), request->validate_only()},
-                  response, [&](WriteView& view) -> Status {
-                    QMASQ_TRY(delete_endpoint(view, context_.actions, *request));
-                    QMASQ_ASSIGN(auto revision, coming_revision(view));
-                    response->set_revision(revision);
-                    return {};
+  return run_call(context_, *rpc, "EndpointService/DeleteEndpoint", *request,
+                  [&](const Caller& caller) {
+                    return mutate(context_, caller,
+                                  {"EndpointService/DeleteEndpoint", *request,
+                                   request->request_id(), request->validate_only()},
+                                  response, [&](WriteView& view) -> Status {
+                                    QMASQ_TRY(delete_endpoint(view, context_.actions, *request));
+                                    QMASQ_ASSIGN(auto revision, coming_revision(view));
+                                    response->set_revision(revision);
+                                    return {};
+                                  });
                   });
-  });
 }
 
 }  // namespace qmasq::controller

@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "common/resource_name.h"
 #include "controller/model/filter.h"
 #include "controller/model/request_rules.h"
+#include "controller/service/scope.h"
 #include "controller/wire/convert.h"
 #include "schema/grpc_status.h"
 
@@ -45,10 +47,11 @@ LiveState state_of(const StatusBoard& board, const Host& host) {
   return host.joined ? LiveState::kOffline : LiveState::kNeverJoined;
 }
 
-void fill(const RolloutState& state, v1::WaitRolloutResponse* response) {
+void fill(const RolloutState& state, const Scope& scope, v1::WaitRolloutResponse* response) {
   using State = RolloutState::OneHost::State;
   response->set_complete(state.complete);
   for (const auto& one : state.hosts) {
+    if (!scope.has(one.host->uid)) continue;
     auto* out = response->add_hosts();
     out->set_host(host_name(one.host->id));
     out->set_applied_revision(one.applied.value);
@@ -70,15 +73,27 @@ void fill(const RolloutState& state, v1::WaitRolloutResponse* response) {
   }
 }
 
-// One waiting call. Lives until gRPC is done with it and the hub has let go of it.
+constexpr std::string_view kWaitRollout = "HostService/WaitRollout";
+
+// One waiting call. Lives until gRPC is done with it and the hub has let go of it. Ends at once
+// when its caller is revoked.
 class WaitCall final : public grpc::ServerUnaryReactor,
                        public std::enable_shared_from_this<WaitCall> {
  public:
   WaitCall(const ServiceContext& context, Watch& watch, v1::WaitRolloutResponse* response)
       : context_(context), watch_(watch), response_(response), id_(watch.new_id()) {}
 
-  void start(Revision revision, std::chrono::milliseconds timeout) {
+  void start(const Caller& caller, Scope scope, Revision revision,
+             std::chrono::milliseconds timeout) {
     self_ = shared_from_this();
+    scope_ = std::move(scope);
+    auto live = context_.gate.live().add(caller.name, caller.certificate_serial,
+                                         [weak = weak_from_this()](Error why) {
+                                           if (auto self = weak.lock()) self->cut(std::move(why));
+                                         });
+    if (!live) return cut(std::move(live).error());
+    live_ = *live;
+    if (auto still = context_.gate.check(caller); !still) return cut(std::move(still).error());
     watch_.post([self = self_, revision, timeout](Hub& hub) {
       if (revision > hub.world().revision()) {
         self->end(fail(Code::kInvalidArgument,
@@ -88,7 +103,8 @@ class WaitCall final : public grpc::ServerUnaryReactor,
         return;
       }
       hub.wait_rollout(self->id_, revision, timeout, [self](const RolloutState& state) {
-        fill(state, self->response_);
+        if (self->ended_.load()) return;
+        fill(state, self->scope_, self->response_);
         self->end({});
       });
     });
@@ -99,20 +115,34 @@ class WaitCall final : public grpc::ServerUnaryReactor,
   }
 
  private:
-  // Once, on the watch thread or before the call was given to it.
+  // On the watch thread, or before the call was given to it; or, by cut(), on one that revokes.
   void end(const Status& status) {
-    auto result = run_call(context_, "WaitRollout", [&] { return status; });
+    if (ended_.exchange(true)) return;
+    auto result = count_call(context_, kWaitRollout, [&] { return status; });
     Finish(std::move(result));
+  }
+  // On the watch thread too: it may be filling the response.
+  void cut(Error why) {
+    watch_.post([self = shared_from_this(), why = std::move(why)](Hub& hub) {
+      self->end(tl::unexpected<Error>(why));
+      hub.cancel_rollout(self->id_);
+    });
   }
   void OnCancel() override {
     watch_.post([id = id_](Hub& hub) { hub.cancel_rollout(id); });
   }
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    context_.gate.live().remove(live_);
+    self_.reset();
+  }
 
   const ServiceContext& context_;
   Watch& watch_;
   v1::WaitRolloutResponse* response_;
   const std::uint64_t id_;
+  Scope scope_;
+  std::uint64_t live_ = 0;
+  std::atomic<bool> ended_{false};
   std::shared_ptr<WaitCall> self_;
 };
 
@@ -132,103 +162,129 @@ void HostServiceImpl::fill_status(const Host& host, v1::Host* out) const {
   status->set_applied_revision(live->applied.value);
   status->set_rejected_revision(live->rejected.value);
   status->set_reject_reason(live->reject_reason);
+  status->set_guard(live->guard);
 }
 
-grpc::Status HostServiceImpl::CreateHost(grpc::ServerContext*, const v1::CreateHostRequest* request,
-                                         v1::Host* response) {
-  return run_call(context_, "CreateHost", [&] {
-    return mutate(context_,
-                  {"CreateHost", *request, request->request_id(), request->validate_only()},
-                  response, [&](WriteView& view) -> Status {
-                    QMASQ_ASSIGN(auto host, create_host(view, *request));
-                    to_proto(*host, response);
-                    fill_status(*host, response);
-                    return {};
-                  });
+grpc::Status HostServiceImpl::CreateHost(grpc::ServerContext* rpc,
+                                         const v1::CreateHostRequest* request, v1::Host* response) {
+  return run_call(context_, *rpc, "HostService/CreateHost", *request, [&](const Caller& caller) {
+    return mutate(
+        context_, caller,
+        {"HostService/CreateHost", *request, request->request_id(), request->validate_only()},
+        response, [&](WriteView& view) -> Status {
+          QMASQ_ASSIGN(auto host, create_host(view, *request));
+          to_proto(*host, response);
+          fill_status(*host, response);
+          return {};
+        });
   });
 }
 
-grpc::Status HostServiceImpl::GetHost(grpc::ServerContext*, const v1::GetHostRequest* request,
+grpc::Status HostServiceImpl::GetHost(grpc::ServerContext* rpc, const v1::GetHostRequest* request,
                                       v1::Host* response) {
-  return run_call(context_, "GetHost", [&] {
+  return run_call(context_, *rpc, "HostService/GetHost", *request, [&](const Caller& caller) {
     return context_.store.read([&](ReadView& view) -> Status {
-      QMASQ_ASSIGN(auto host, require_host(view, request->name(), "name"));
+      QMASQ_ASSIGN(auto scope, Scope::of(view, caller));
+      QMASQ_ASSIGN(auto host, scope.require_host(view, request->name(), "name"));
       to_proto(*host, response);
       fill_status(*host, response);
+      scope.strip(response);
       return {};
     });
   });
 }
 
-grpc::Status HostServiceImpl::ListHosts(grpc::ServerContext*, const v1::ListHostsRequest* request,
+grpc::Status HostServiceImpl::ListHosts(grpc::ServerContext* rpc,
+                                        const v1::ListHostsRequest* request,
                                         v1::ListHostsResponse* response) {
-  return run_call(context_, "ListHosts", [&]() -> Status {
-    constexpr std::string_view kFields[] = {"name", "state"};
-    QMASQ_ASSIGN(auto filter, Filter::parse(request->filter(), kFields));
-    QMASQ_ASSIGN(auto size, check_page_size(request->page_size()));
-    const std::string scope = "hosts?" + request->filter();
-    QMASQ_ASSIGN(auto after, read_page_token(request->page_token(), scope));
-    return context_.store.read([&](ReadView& view) -> Status {
-      ListQuery query{after, filter.empty() ? size + 1 : 1000};
-      std::string last;
-      for (;;) {
-        QMASQ_ASSIGN(auto page, view.list_hosts(query));
-        for (const auto& host : page) {
-          bool fits = filter.matches([&](std::string_view field) -> std::vector<std::string> {
-            if (field == "name") return {host_name(host->id), host->id};
-            return {state_name(state_of(context_.board, *host))};
-          });
-          if (!fits) continue;
-          if (static_cast<std::size_t>(response->hosts_size()) == size) {
-            response->set_next_page_token(make_page_token(scope, last));
-            return {};
+  return run_call(
+      context_, *rpc, "HostService/ListHosts", *request, [&](const Caller& caller) -> Status {
+        constexpr std::string_view kFields[] = {"name", "state"};
+        QMASQ_ASSIGN(auto filter, Filter::parse(request->filter(), kFields));
+        QMASQ_ASSIGN(auto size, check_page_size(request->page_size()));
+        const std::string scope = "hosts?" + request->filter();
+        QMASQ_ASSIGN(auto after, read_page_token(request->page_token(), scope));
+        return context_.store.read([&](ReadView& view) -> Status {
+          QMASQ_ASSIGN(auto visible, Scope::of(view, caller));
+          ListQuery query{after, filter.empty() && !caller.scoped() ? size + 1 : 1000};
+          std::string last;
+          for (;;) {
+            QMASQ_ASSIGN(auto page, view.list_hosts(query));
+            for (const auto& host : page) {
+              if (!visible.has(host->uid)) continue;
+              bool fits = filter.matches([&](std::string_view field) -> std::vector<std::string> {
+                if (field == "name") return {host_name(host->id), host->id};
+                return {state_name(state_of(context_.board, *host))};
+              });
+              if (!fits) continue;
+              if (static_cast<std::size_t>(response->hosts_size()) == size) {
+                response->set_next_page_token(make_page_token(scope, last));
+                return {};
+              }
+              auto* out = response->add_hosts();
+              to_proto(*host, out);
+              fill_status(*host, out);
+              visible.strip(out);
+              last = host->id;
+            }
+            if (page.size() < query.limit) return {};
+            query.after = page.back()->id;
           }
-          auto* out = response->add_hosts();
-          to_proto(*host, out);
-          fill_status(*host, out);
-          last = host->id;
-        }
-        if (page.size() < query.limit) return {};
-        query.after = page.back()->id;
-      }
-    });
+        });
+      });
+}
+
+grpc::Status HostServiceImpl::UpdateHost(grpc::ServerContext* rpc,
+                                         const v1::UpdateHostRequest* request, v1::Host* response) {
+  return run_call(context_, *rpc, "HostService/UpdateHost", *request, [&](const Caller& caller) {
+    return mutate(
+        context_, caller,
+        {"HostService/UpdateHost", *request, request->request_id(), request->validate_only()},
+        response, [&](WriteView& view) -> Status {
+          Oversubscriptions over;
+          QMASQ_ASSIGN(auto host, update_host(view, *request, over));
+          to_proto(*host, response);
+          response->mutable_oversubscriptions()->Add(over.begin(), over.end());
+          fill_status(*host, response);
+          return {};
+        });
   });
 }
 
-grpc::Status HostServiceImpl::UpdateHost(grpc::ServerContext*, const v1::UpdateHostRequest* request,
-                                         v1::Host* response) {
-  return run_call(context_, "UpdateHost", [&] {
-    return mutate(context_,
-                  {"UpdateHost", *request, request->request_id(), request->validate_only()},
-                  response, [&](WriteView& view) -> Status {
-                    Oversubscriptions over;
-                    QMASQ_ASSIGN(auto host, update_host(view, *request, over));
-                    to_proto(*host, response);
-                    response->mutable_oversubscriptions()->Add(over.begin(), over.end());
-                    fill_status(*host, response);
-                    return {};
-                  });
-  });
-}
-
-grpc::Status HostServiceImpl::DeleteHost(grpc::ServerContext*, const v1::DeleteHostRequest* request,
+grpc::Status HostServiceImpl::DeleteHost(grpc::ServerContext* rpc,
+                                         const v1::DeleteHostRequest* request,
                                          v1::DeleteHostResponse* response) {
-  return run_call(context_, "DeleteHost", [&] {
-    return mutate(context_,
-                  {"DeleteHost", *request, request->request_id(), request->validate_only()},
-                  response, [&](WriteView& view) -> Status {
-                    QMASQ_TRY(delete_host(view, context_.actions, *request));
-                    QMASQ_ASSIGN(auto revision, coming_revision(view));
-                    response->set_revision(revision);
-                    return {};
-                  });
+  return run_call(context_, *rpc, "HostService/DeleteHost", *request, [&](const Caller& caller) {
+    return mutate(
+        context_, caller,
+        {"HostService/DeleteHost", *request, request->request_id(), request->validate_only()},
+        response, [&](WriteView& view) -> Status {
+          QMASQ_TRY(delete_host(view, context_.actions, *request));
+          QMASQ_ASSIGN(auto revision, coming_revision(view));
+          response->set_revision(revision);
+          return {};
+        });
   });
 }
 
-grpc::ServerUnaryReactor* HostServiceImpl::WaitRollout(grpc::CallbackServerContext*,
+grpc::ServerUnaryReactor* HostServiceImpl::WaitRollout(grpc::CallbackServerContext* rpc,
                                                        const v1::WaitRolloutRequest* request,
                                                        v1::WaitRolloutResponse* response) {
   auto call = std::make_shared<WaitCall>(context_, watch_, response);
+  auto caller = context_.gate.admit(*rpc, kWaitRollout, request);
+  if (!caller) {
+    call->refuse(std::move(caller).error());
+    return call.get();
+  }
+  Scope scope;
+  auto looked = context_.store.read([&](ReadView& view) -> Status {
+    QMASQ_ASSIGN(scope, Scope::of(view, *caller));
+    return {};
+  });
+  if (!looked) {
+    call->refuse(std::move(looked).error());
+    return call.get();
+  }
   const auto& asked = request->timeout();
   if (asked.seconds() < 0 || asked.nanos() < 0) {
     call->refuse(Error{Code::kInvalidArgument, "must not be negative", 0, "timeout"});
@@ -237,7 +293,7 @@ grpc::ServerUnaryReactor* HostServiceImpl::WaitRollout(grpc::CallbackServerConte
   auto seconds = std::min<std::int64_t>(asked.seconds(), kMaxWait / std::chrono::seconds(1));
   std::chrono::milliseconds timeout =
       std::chrono::seconds(seconds) + std::chrono::milliseconds(asked.nanos() / 1'000'000);
-  call->start(Revision{request->revision()},
+  call->start(*caller, std::move(scope), Revision{request->revision()},
               std::min<std::chrono::milliseconds>(timeout, kMaxWait));
   return call.get();
 }

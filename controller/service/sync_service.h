@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "controller/store/store.h"
+#include "controller/service/calls.h"
 #include "controller/watch/watch.h"
 #include "qmasq/v1/sync.grpc.pb.h"
 
@@ -13,19 +13,21 @@ namespace qmasq::controller {
 // store, on the gRPC thread that read them: they are rare, and their agent waits for nobody else.
 class SyncServiceImpl final : public v1::SyncService::CallbackService {
  public:
-  SyncServiceImpl(Store& store, Watch& watch) : store_(store), watch_(watch) {}
+  SyncServiceImpl(const ServiceContext& context, Watch& watch) : context_(context), watch_(watch) {}
 
   grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>* Sync(
       grpc::CallbackServerContext* context) override;
 
  private:
-  Store& store_;
+  const ServiceContext& context_;
   Watch& watch_;
 };
 
 // Brings a host's row up to date with its Hello, or makes it. Gives its uid.
-[[nodiscard]] Result<HostUid> join_host(Store& store, const v1::Hello& hello);
+[[nodiscard]] Result<HostUid> join_host(const ServiceContext& context, const Caller& caller,
+                                        const v1::Hello& hello);
 // Stores what a host reports of itself; a revision only when others must know.
-[[nodiscard]] Status store_report(Store& store, HostUid host, const v1::HostReport& report);
+[[nodiscard]] Status store_report(const ServiceContext& context, const Caller& caller, HostUid host,
+                                  const v1::HostReport& report);
 
 }  // namespace qmasq::controller

@@ -120,9 +120,9 @@ void put(const End& end, v1::TraceParty* out) {
 
 }  // namespace
 
-grpc::Status TraceServiceImpl::Trace(grpc::ServerContext*, const v1::TraceRequest* request,
+grpc::Status TraceServiceImpl::Trace(grpc::ServerContext* rpc, const v1::TraceRequest* request,
                                      v1::TraceResponse* response) {
-  return run_call(context_, "Trace", [&]() -> Status {
+  return run_call(context_, *rpc, "TraceService/Trace", *request, [&](const Caller&) -> Status {
     if (!Rule::Transport_IsValid(request->transport())) {
       return fail(Code::kInvalidArgument, "say RC, UC, UD or XRC", "transport");
     }

@@ -132,6 +132,17 @@ class ReadView {
   virtual Result<std::vector<HostReference>> hosts_of(VpcUid vpc) = 0;
   virtual Result<std::vector<HostReference>> hosts_of(QosPolicyUid policy) = 0;
 
+  // Policies that the VPC's endpoints have.
+  virtual Result<std::vector<QosPolicyUid>> endpoint_policies(VpcUid vpc) = 0;
+
+  virtual Result<AccessPtr> find_access(std::string_view id) = 0;
+  virtual Result<std::vector<AccessPtr>> list_accesses(const ListQuery& query) = 0;
+  // That have not expired, or not long ago.
+  virtual Result<std::vector<CertificateRecord>> list_certificates() = 0;
+  virtual Result<std::optional<JoinTokenRecord>> find_join_token(std::string_view hash) = 0;
+  // Newest first.
+  virtual Result<std::vector<AuditRecord>> list_audit(const AuditQuery& query) = 0;
+
   // The log behind `after`, oldest first, at most `limit` lines.
   virtual Result<std::vector<LogEntry>> log(Revision after, std::size_t limit) = 0;
 };
@@ -156,6 +167,21 @@ class WriteView : public ReadView {
   virtual Status remove(const HostPtr& host) = 0;
   virtual Status remove(const SecurityGroupPtr& group) = 0;
   virtual Status remove(const QosPolicyPtr& policy) = 0;
+
+  // Inserts, or replaces what has the same id, serial or hash. Of an access the role, users and
+  // VPCs stay what they were.
+  virtual Status put(const Access& access) = 0;
+  virtual Status put(const CertificateRecord& certificate) = 0;
+  virtual Status put(const JoinTokenRecord& token) = 0;
+  // Those of the holder that are not yet; tells how many.
+  virtual Result<std::size_t> revoke_certificates(std::string_view holder) = 0;
+  // Unused tokens of the host.
+  virtual Result<std::size_t> revoke_join_tokens(std::string_view host_id) = 0;
+  // Stamps its sequence and time. Old records go, as `retention` says.
+  virtual Status append(AuditRecord record, const AuditRetention& retention) = 0;
+  // What this transaction has done so far; its revision is the one that it will make.
+  [[nodiscard]] virtual const Commit& pending() = 0;
+  [[nodiscard]] virtual TimePoint now() const = 0;
 
   // Younger than 24 hours.
   virtual Result<std::optional<RequestRecord>> find_request(std::string_view id) = 0;

@@ -230,6 +230,11 @@ void Hub::message(PeerId id, const v1::SyncRequest& request) {
     case v1::SyncRequest::kAnswer:
       take_answer(id, request.answer());
       return;
+    case v1::SyncRequest::kHostReport:
+      // What else it says is in the store.
+      hosts_[session.host()].live.guard = request.host_report().guard().substr(0, kMaxText);
+      publish(session.host());
+      return;
     case v1::SyncRequest::kEndpointReport:
       endpoint_report(peer, request.endpoint_report());
       return;

@@ -18,6 +18,7 @@ struct HostLive {
   Revision applied;
   Revision rejected;  // 0: nothing rejected that was not applied since
   std::string reject_reason;
+  std::string guard;  // as the agent last said it
 };
 
 // kUnspecified: its host has not said a word about it since this controller started. Programs may

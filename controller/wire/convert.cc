@@ -156,6 +156,8 @@ void to_proto(const Endpoint& endpoint, v1::Endpoint* out) {
     out->set_qos_policy(qos_policy_name(endpoint.qos_policy.id));
     out->set_qos_policy_uid(endpoint.qos_policy.uid.value);
   }
+  out->mutable_user_ids()->Add(endpoint.user_ids.begin(), endpoint.user_ids.end());
+  out->mutable_group_ids()->Add(endpoint.group_ids.begin(), endpoint.group_ids.end());
   out->set_description(endpoint.description);
   out->set_etag(etag(endpoint.uid.value, endpoint.version));
   to_proto(endpoint.create_time, out->mutable_create_time());

@@ -37,5 +37,6 @@ END
 rdma link add rxe0 type rxe netdev eth0 || fatal 'cannot make rxe0'
 cd "$REPO" || fatal "no $REPO"
 step 'host is up'
+[[ $INIT == systemd ]] && exec "$REPO/lab/guest/systemd.sh"
 exec "$REPO/build/$PRESET/bin/qmasq-lab-exec" serve --address "$MGMT" --port 7700 \
   --token-file /lab/exec.token

@@ -7,8 +7,13 @@ import time
 from .errors import LabError
 from .paths import BIN
 
-PROGRAMS = ("qmasq", "qmasq-controller", "qmasq-vbond")
+PROGRAMS = ("qmasq", "qmasq-controller", "qmasq-keeper", "qmasq-vbond")
+KEEPER_SOCKET = "/run/qmasq/keeper.sock"
 SYNC_SECONDS = 60
+CONTROLLER_SECONDS = 20
+
+DATA = "/var/lib/qmasq"
+CERTIFICATES = "/var/lib/qmasq-vbond/tls"
 
 
 def check_built():
@@ -20,21 +25,60 @@ def check_built():
         )
 
 
+def address(lab):
+    """Where the controller serves TLS: "ADDRESS:PORT"."""
+    return f"{lab.hosts[0].ipv4}:7443"
+
+
 def start_controller(lab):
-    """Starts the controller on the first host."""
+    """Starts the controller on the first host, with a CA made for it the first time."""
     first = lab.hosts[0]
+    lab.check(first.name, ["bash", "-c", f"""
+        [[ -e {DATA}/tls/ca.pem ]] && exit
+        exec {BIN}/qmasq-controller init --data-dir {DATA} --address {first.ipv4} >/dev/null"""])
     lab.daemon(first.name, "controller", [
-        BIN / "qmasq-controller", "--data-dir", "/var/lib/qmasq",
-        "--socket", "/run/qmasq/controller.sock", "--listen", f"{first.ipv4}:7443",
-        "--insecure-listen", "--metrics", "127.0.0.1:9477",
+        BIN / "qmasq-controller", "--data-dir", DATA, "--socket", "/run/qmasq/controller.sock",
+        "--listen", address(lab), "--metrics", "127.0.0.1:9477",
     ])
 
 
+def make_token(lab, name):
+    """A token with which the agent of a host may join, once the controller answers."""
+    until = time.monotonic() + CONTROLLER_SECONDS
+    while True:
+        result = lab.exec(lab.hosts[0].name, [BIN / "qmasq", "host", "token", name])
+        if result.code == 0:
+            return result.out
+        if result.code != 3 or time.monotonic() > until:
+            raise LabError(f"no token for {name}: {result.err}\n"
+                           + lab.log_tail(lab.hosts[0].name, "controller"))
+        time.sleep(0.1)
+
+
+def join(lab, name):
+    """Gives a host its certificate. The token goes over standard input and stays nowhere."""
+    lab.check(name, [BIN / "qmasq-vbond", "join", "--controller", address(lab),
+                     "--token-file", "-", "--certificates", CERTIFICATES],
+              stdin=make_token(lab, name))
+
+
+def start_keeper(lab, name):
+    """Starts the keeper of one host, which holds what tenants have open while agents come and go."""
+    running = lab.daemon(name, "keeper", [BIN / "qmasq-keeper", "--socket", KEEPER_SOCKET])
+    lab.check(name, ["bash", "-c", f"for ((i = 0; i < 100; i++)); do [ -S {KEEPER_SOCKET} ] && "
+                                   "exit 0; sleep 0.1; done; exit 1"])
+    return running
+
+
 def start_agent(lab, name, *more):
-    """Starts the agent of one host, with further options if given."""
+    """Starts the agent of one host, with further options if given. It joins the first time."""
+    if lab.exec(name, ["test", "-e", f"{CERTIFICATES}/identity.pem"]).code != 0:
+        join(lab, name)
     lab.daemon(name, "vbond", [
-        BIN / "qmasq-vbond", "--host-name", name, "--controller", f"{lab.hosts[0].ipv4}:7443",
+        BIN / "qmasq-vbond", "--host-name", name, "--controller", address(lab),
+        "--certificates", CERTIFICATES,
         "--underlay-device", "eth0", "--nic", "rxe0", "--metrics", "127.0.0.1:9478",
+        "--keeper", KEEPER_SOCKET,
         *more,
     ])
 
@@ -44,7 +88,8 @@ def start(lab, say):
     say("starting qmasq-controller on " + lab.hosts[0].name)
     start_controller(lab)
     for host in lab.hosts:
-        say("starting qmasq-vbond on " + host.name)
+        say("starting qmasq-keeper and qmasq-vbond on " + host.name)
+        start_keeper(lab, host.name)
         start_agent(lab, host.name)
     wait_in_sync(lab)
     say("all agents are in sync")

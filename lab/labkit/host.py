@@ -48,6 +48,7 @@ class Host:
             "HOST_NAME": self.name, "IPV4": self.ipv4, "IPV6": self.ipv6, "MGMT": _MGMT,
             "MTU": settings["mtu"], "HOSTS": names, "KERNEL": kernel.release,
             "MODULES": kernel.modules, "REPO": REPO, "PRESET": PRESET,
+            "INIT": settings.get("init", "exec"),
         }
         (self.folder / "host.env").write_text(
             "".join(f"{key}={shlex.quote(str(value))}\n" for key, value in environment.items())
@@ -116,6 +117,10 @@ class Host:
     def resume(self):
         """Undoes `pause`."""
         self.process.signal(signal.SIGCONT)
+
+    def set_cable(self, plugged):
+        """Pulls the cable of eth0, or plugs it in again: the host itself sees that."""
+        qmp.command(self.folder, "set_link", name="lab", up=plugged)
 
     def uptime(self):
         """Seconds since QEMU was started, or None when it does not run."""

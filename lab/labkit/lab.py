@@ -15,6 +15,7 @@ from .paths import BIN, EXEC, GUEST, LABS, WIRE
 from .process import Process
 
 _BOOT_SECONDS = 120
+_EXEC_SECONDS = 90
 
 
 def _quiet(_):
@@ -26,17 +27,19 @@ class Lab:
 
     As a context manager it is brought up, bound to the life of this process, and taken down.
     Hosts are named hostA, hostB, ... and have 192.168.77.10, .11, ... and fd77::10, ... on eth0.
+    Process 1 of each is the server of `exec`, or, with init="systemd", a systemd that runs it.
     """
 
     def __init__(self, name="default", hosts=2, qmasq=True, memory=1024, cpus=2, mtu=9000,
-                 say=_quiet):
+                 init="exec", say=_quiet):
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", name) or name == "kernel":
             raise LabError(f"bad lab name '{name}': lower case letters, digits and -, not 'kernel'")
         if not 1 <= hosts <= MOST_HOSTS:
             raise LabError(f"a lab has 1 to {MOST_HOSTS} hosts")
         self.name = name
         self.folder = LABS / name
-        self.settings = {"hosts": hosts, "qmasq": qmasq, "memory": memory, "cpus": cpus, "mtu": mtu}
+        self.settings = {"hosts": hosts, "qmasq": qmasq, "memory": memory, "cpus": cpus, "mtu": mtu,
+                         "init": init}
         self.hosts = [Host(self.folder, index) for index in range(hosts)]
         self.wire = Process(self.folder / "wire.json")
         self._say = say
@@ -128,7 +131,8 @@ class Lab:
 
     def _await_exec(self, host):
         # The last step of a boot is to become the command server: that may take a moment.
-        remote.run(remote.client(self.name, host.name, ["/bin/true"], wait=20), 30)
+        remote.run(remote.client(self.name, host.name, ["/bin/true"], wait=_EXEC_SECONDS),
+                   _EXEC_SECONDS + 10)
 
     def down(self):
         """Ends every process of the lab and removes its state. True when there was any."""

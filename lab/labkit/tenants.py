@@ -62,18 +62,19 @@ class Outcome(NamedTuple):
 class Tenants:
     """VPCs and endpoints on a lab, and programs run in them. The controller is on hostA."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, program=QMASQ):
         self.lab = lab
+        self.program = program  # the command line's path on the hosts
 
     # Administration
 
     def qmasq(self, *words, host="hostA", timeout=60):
         """Runs the command line on a host: Result."""
-        return self.lab.exec(host, [QMASQ, *words], timeout=timeout)
+        return self.lab.exec(host, [self.program, *words], timeout=timeout)
 
     def must(self, *words, host="hostA", timeout=60):
         """As `qmasq`, for commands that must succeed: standard output."""
-        return self.lab.check(host, [QMASQ, *words], timeout=timeout)
+        return self.lab.check(host, [self.program, *words], timeout=timeout)
 
     def json(self, *words, host="hostA"):
         """Output of a command as a value."""
@@ -130,9 +131,8 @@ class Tenants:
         """Starts a program in an endpoint: Running."""
         return self.lab.spawn(host or self.host_of(endpoint), self._words(endpoint, argv))
 
-    @staticmethod
-    def _words(endpoint, argv):
-        return [QMASQ, "run", "--endpoint", endpoint, "--", *argv]
+    def _words(self, endpoint, argv):
+        return [self.program, "run", "--endpoint", endpoint, "--", *argv]
 
     def netns(self, endpoint):
         """Name of the network namespace of a bound endpoint."""

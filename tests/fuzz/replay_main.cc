@@ -2,9 +2,13 @@
 // Stands in for libFuzzer where it is not to be had: runs a fuzz target once over each file of the
 // folders (or files) it is given. Exit code 1 when there was nothing to run: a corpus that has gone
 // missing must not look like success.
+#include <unistd.h>
+
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -16,6 +20,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace {
 
+// Which file it was, when the target ends the program.
+char current[1024];
+
+void tell(int /*signal*/) {
+  for (const char* text : {"while replaying ", static_cast<const char*>(current), "\n"})
+    (void)!::write(STDERR_FILENO, text, std::strlen(text));
+}
+
 bool run_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
@@ -25,6 +37,7 @@ bool run_file(const std::filesystem::path& path) {
   }
   // An exact allocation, so that AddressSanitizer sees a read past the end.
   const std::vector<std::uint8_t> bytes(text.begin(), text.end());
+  std::snprintf(current, sizeof(current), "%s", path.c_str());
   LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
   return true;
 }
@@ -32,6 +45,7 @@ bool run_file(const std::filesystem::path& path) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGABRT, tell);  // abort() goes on to end the program
   std::size_t files = 0;
   for (int i = 1; i < argc; ++i) {
     std::error_code error;

@@ -76,10 +76,11 @@ Gid AgentWorld::peer_physical_gid() {
   return gid("192.168.0.2");
 }
 
-AgentWorld::AgentWorld()
+AgentWorld::AgentWorld(ConnectionJournal* journal)
     : events(clock, 1000),
       endpoints(peers, sync),
-      renamer({sync, endpoints, peers, nics, tracker, connections, events, clock, wire, nullptr},
+      renamer({sync, endpoints, peers, nics, tracker, connections, events, clock, wire, nullptr,
+               nullptr, journal},
               {}),
       registry(std::make_shared<prometheus::Registry>()),
       admission(clock, events, *registry) {
@@ -121,6 +122,16 @@ void AgentWorld::set_policies(const qos::Policy& own, const qos::Policy& of_vpc)
     change.endpoints.push_back(endpoint);
   }
   policies.apply(change);
+}
+
+void AgentWorld::set_users(std::vector<std::uint32_t> users, std::vector<std::uint32_t> groups) {
+  Change change;
+  change.revision = Revision{++revision_};
+  EndpointView endpoint = initial_state().endpoints.front();
+  endpoint.user_ids = std::move(users);
+  endpoint.group_ids = std::move(groups);
+  change.endpoints.push_back(std::move(endpoint));
+  endpoints.apply(change);
 }
 
 void AgentWorld::remove_endpoint() {

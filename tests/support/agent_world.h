@@ -30,7 +30,7 @@ namespace qmasq::test {
 // What an agent knows, filled by hand: VPC blue with endpoint a (10.0.0.1) on this host, which has
 // the NIC rxe0 at 192.168.0.1, and endpoint b (10.0.0.2) on a host at 192.168.0.2.
 struct AgentWorld {
-  AgentWorld();
+  explicit AgentWorld(vbond::ConnectionJournal* journal = nullptr);
   ~AgentWorld();
 
   [[nodiscard]] vbond::Interceptor::Parts parts(FakeKernel& kernel);
@@ -46,6 +46,8 @@ struct AgentWorld {
   static constexpr EndpointUid kEndpoint{11};
   // The policies of endpoint a and of VPC blue from now on. Empty ones limit nothing.
   void set_policies(const qos::Policy& own, const qos::Policy& of_vpc = {});
+  // Who may use endpoint a, beside root.
+  void set_users(std::vector<std::uint32_t> users, std::vector<std::uint32_t> groups);
   // Endpoint a is deleted, as far as policies and admission go.
   void remove_endpoint();
   static Gid virtual_gid();       // of a, index 1

@@ -21,9 +21,12 @@ FakeKernel::~FakeKernel() = default;
 class FakeKernel::File final : public vbond::VerbsFile {
  public:
   File(FakeKernel& kernel, std::uint64_t file, UniqueFd own)
-      : kernel_(kernel), file_(file), own_(std::move(own)) {}
+      : kernel_(kernel), file_(file), own_(std::move(own)) {
+    ++kernel_.agent_files_;  // whoever makes it holds the lock
+  }
   ~File() override {
     std::lock_guard lock(kernel_.mutex_);
+    --kernel_.agent_files_;
     kernel_.own_.erase(own_.get());
     kernel_.drop(file_);
   }
@@ -41,7 +44,8 @@ class FakeKernel::Port final : public vbond::NotificationPort {
   Port(FakeKernel& kernel, std::shared_ptr<Listener> listener)
       : kernel_(kernel), listener_(std::move(listener)) {}
 
-  ErrnoOr<Notification> receive() override {
+  ErrnoOr<Notification> receive(vbond::NotificationSpace& space) override {
+    space.clear();
     std::unique_lock lock(kernel_.mutex_);
     for (;;) {
       if (listener_->kicked.erase(pthread_self()) != 0) return tl::unexpected(EINTR);
@@ -49,6 +53,7 @@ class FakeKernel::Port final : public vbond::NotificationPort {
         Notification call = listener_->queue.front();
         listener_->queue.pop_front();
         if (!kernel_.calls_.contains(call.id)) return tl::unexpected(ENOENT);
+        space.write(call);
         return call;
       }
       if (listener_->hung_up) return tl::unexpected(ENOENT);
@@ -68,23 +73,25 @@ class FakeKernel::Port final : public vbond::NotificationPort {
     return finish(id, {CallResult::How::kReturned, err != 0 ? 0 : value, err});
   }
   int let_run(std::uint64_t id) override { return finish(id, {CallResult::How::kRan, 0, 0}); }
-  int inject(std::uint64_t id, int fd, int number, bool) override {
-    {
-      std::lock_guard lock(kernel_.mutex_);
-      if (kernel_.fail_inject_ != 0) return std::exchange(kernel_.fail_inject_, 0);
-      auto call = kernel_.calls_.find(id);
-      if (call == kernel_.calls_.end()) return ENOENT;
-      Process& process = *kernel_.process_of_task(call->second);
-      if (static_cast<std::size_t>(number) >= process.open_files_limit) return EBADF;
-      auto own = kernel_.own_.find(fd);
-      if (own == kernel_.own_.end()) return EBADF;
-      if (auto old = process.table.find(number); old != process.table.end()) {
-        kernel_.drop(old->second);
-      }
-      process.table[number] = own->second;
-      ++kernel_.files_[own->second].references;
-    }
+  int inject(std::uint64_t id, int fd, int number, bool close_on_exec) override {
+    if (int err = place(id, fd, number, close_on_exec); err != 0) return err;
     return finish(id, {CallResult::How::kReturned, number, 0});
+  }
+  int place(std::uint64_t id, int fd, int number, bool) override {
+    std::lock_guard lock(kernel_.mutex_);
+    if (kernel_.fail_inject_ != 0) return std::exchange(kernel_.fail_inject_, 0);
+    auto call = kernel_.calls_.find(id);
+    if (call == kernel_.calls_.end()) return nobody(id);
+    Process& process = *kernel_.process_of_task(call->second);
+    if (static_cast<std::size_t>(number) >= process.open_files_limit) return EBADF;
+    auto own = kernel_.own_.find(fd);
+    if (own == kernel_.own_.end()) return EBADF;
+    if (auto old = process.table.find(number); old != process.table.end()) {
+      kernel_.drop(old->second);
+    }
+    process.table[number] = own->second;
+    ++kernel_.files_[own->second].references;
+    return 0;
   }
   bool pending() override {
     std::lock_guard lock(kernel_.mutex_);
@@ -97,9 +104,16 @@ class FakeKernel::Port final : public vbond::NotificationPort {
   int descriptor() const override { return listener_->read_end.get(); }
 
  private:
+  // REQUIRES: mutex_.
+  int nobody(std::uint64_t id) {
+    auto at = kernel_.results_.find(id);
+    if (at != kernel_.results_.end() && at->second.how != CallResult::How::kGone)
+      ++kernel_.double_answers_;
+    return ENOENT;
+  }
   int finish(std::uint64_t id, CallResult result) {
     std::lock_guard lock(kernel_.mutex_);
-    if (kernel_.calls_.erase(id) == 0) return ENOENT;
+    if (kernel_.calls_.erase(id) == 0) return nobody(id);
     kernel_.results_[id] = result;
     kernel_.answered_.notify_all();
     return 0;
@@ -131,6 +145,7 @@ pid_t FakeKernel::fork(pid_t process) {
   std::lock_guard lock(mutex_);
   pid_t pid = next_pid_++;
   processes_[pid] = processes_.at(process);
+  processes_[pid].parent = process;
   tasks_[pid] = pid;
   for (const auto& [fd, file] : processes_[pid].table)
     ++files_[file].references;
@@ -247,6 +262,17 @@ void FakeKernel::poke(pid_t pid, std::uint64_t address, std::span<const std::byt
   std::copy_n(bytes.begin(), have, to);
 }
 
+void FakeKernel::unmap(pid_t pid, std::uint64_t address) {
+  std::lock_guard lock(mutex_);
+  auto process = processes_.find(pid);
+  if (process == processes_.end()) return;
+  auto& memory = process->second.memory;
+  auto at = memory.upper_bound(address);
+  if (at == memory.begin()) return;
+  --at;
+  if (address - at->first < at->second.size()) memory.erase(at);
+}
+
 // --- traps ---
 
 std::unique_ptr<vbond::NotificationPort> FakeKernel::listen(pid_t process) {
@@ -338,6 +364,22 @@ unsigned FakeKernel::holder_searches() const {
   return holder_searches_;
 }
 
+std::size_t FakeKernel::agent_descriptors() const {
+  std::lock_guard lock(mutex_);
+  return agent_files_;
+}
+
+std::uint64_t FakeKernel::file_behind(int own) const {
+  std::lock_guard lock(mutex_);
+  auto at = own_.find(own);
+  return at == own_.end() ? 0 : at->second;
+}
+
+unsigned FakeKernel::double_answers() const {
+  std::lock_guard lock(mutex_);
+  return double_answers_;
+}
+
 // --- TenantMemory ---
 
 FakeKernel::Process* FakeKernel::process_of_task(pid_t tid) {
@@ -348,6 +390,9 @@ FakeKernel::Process* FakeKernel::process_of_task(pid_t tid) {
 }
 
 int FakeKernel::read(pid_t tid, std::span<const In> pieces) {
+  if (before_read) {
+    if (int err = before_read(tid); err != 0) return err;
+  }
   std::lock_guard lock(mutex_);
   if (fail_read_ != 0) return std::exchange(fail_read_, 0);
   if (pieces.size() > kMaxPieces) return EINVAL;
@@ -364,6 +409,9 @@ int FakeKernel::read(pid_t tid, std::span<const In> pieces) {
 }
 
 int FakeKernel::write(pid_t tid, std::span<const Out> pieces) {
+  if (before_write) {
+    if (int err = before_write(tid, pieces); err != 0) return err;
+  }
   std::lock_guard lock(mutex_);
   if (pieces.size() > kMaxPieces) return EINVAL;
   Process* process = process_of_task(tid);
@@ -379,6 +427,9 @@ int FakeKernel::write(pid_t tid, std::span<const Out> pieces) {
 
 ErrnoOr<std::size_t> FakeKernel::read_some(pid_t tid, std::uint64_t address,
                                            std::span<std::byte> bytes) {
+  if (before_read) {
+    if (int err = before_read(tid); err != 0) return tl::unexpected(err);
+  }
   std::lock_guard lock(mutex_);
   Process* process = process_of_task(tid);
   if (process == nullptr) return tl::unexpected(ESRCH);
@@ -500,6 +551,36 @@ std::vector<std::optional<vbond::TaskInspector::Holder>> FakeKernel::find_holder
     }
   }
   return out;
+}
+
+// Ids are not used again here.
+ErrnoOr<std::uint64_t> FakeKernel::started(pid_t pid) {
+  std::lock_guard lock(mutex_);
+  if (!processes_.contains(pid)) return tl::unexpected(ESRCH);
+  return static_cast<std::uint64_t>(pid);
+}
+
+std::vector<pid_t> FakeKernel::descendants(pid_t pid) {
+  std::lock_guard lock(mutex_);
+  std::vector<pid_t> out{pid};
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    for (const auto& [child, process] : processes_) {
+      if (process.parent == out[i]) out.push_back(child);
+    }
+  }
+  out.erase(out.begin());
+  return out;
+}
+
+int FakeKernel::end(pid_t pid, const std::function<bool()>& still) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!processes_.contains(pid)) return ESRCH;
+  }
+  if (!still()) return ECANCELED;
+  std::lock_guard lock(mutex_);
+  die(pid);
+  return 0;
 }
 
 }  // namespace qmasq::test

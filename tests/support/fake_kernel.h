@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -64,6 +65,8 @@ class FakeKernel final : public vbond::TenantMemory,
   void map_at(pid_t process, std::uint64_t address, std::span<const std::byte> bytes);
   std::vector<std::byte> peek(pid_t process, std::uint64_t address, std::size_t size);
   void poke(pid_t process, std::uint64_t address, std::span<const std::byte> bytes);
+  // Takes back the piece that has this address, if there is one.
+  void unmap(pid_t process, std::uint64_t address);
 
   // --- traps ---
   class Port;
@@ -84,6 +87,11 @@ class FakeKernel final : public vbond::TenantMemory,
   // Id of the file behind a tenant's descriptor, for StubNic; 0: none.
   [[nodiscard]] std::uint64_t file_of(pid_t process, int fd) const;
   [[nodiscard]] unsigned holder_searches() const;
+  // Verbs files that the agent has open, and the file behind one of its descriptors; 0: none.
+  [[nodiscard]] std::size_t agent_descriptors() const;
+  [[nodiscard]] std::uint64_t file_behind(int own) const;
+  // Times that a call was answered which had been answered before.
+  [[nodiscard]] unsigned double_answers() const;
 
   // --- switches ---
   void fail_next_open(int err);
@@ -91,6 +99,10 @@ class FakeKernel final : public vbond::TenantMemory,
   void fail_next_read(int err);
   // The task dies after the next successful read of its memory, before anything is answered.
   void die_after_next_read();
+  // Called before each access of the agent to a tenant's memory, without a lock: may play the
+  // tenant, or anybody else. Not 0: the access fails with it. Set before there are threads.
+  std::function<int(pid_t tid)> before_read;
+  std::function<int(pid_t tid, std::span<const Out> pieces)> before_write;
 
   // --- TenantMemory ---
   int read(pid_t tid, std::span<const In> pieces) override;
@@ -111,6 +123,9 @@ class FakeKernel final : public vbond::TenantMemory,
   vbond::ErrnoOr<UniqueFd> take(pid_t tid, int fd) override;
   vbond::ErrnoOr<dev_t> device_of(pid_t tid, int fd) override;
   std::vector<std::optional<Holder>> find_holders(std::span<const int> own) override;
+  vbond::ErrnoOr<std::uint64_t> started(pid_t pid) override;
+  std::vector<pid_t> descendants(pid_t pid) override;
+  int end(pid_t pid, const std::function<bool()>& still) override;
 
  private:
   class File;
@@ -125,6 +140,7 @@ class FakeKernel final : public vbond::TenantMemory,
     std::map<std::uint64_t, std::vector<std::byte>> memory;
     std::uint64_t next_address = 0x10000;
     pid_t listener = 0;  // process that it inherited its filter from
+    pid_t parent = 0;    // 0: none
   };
   struct Listener {
     std::deque<vbond::Notification> queue;
@@ -155,6 +171,8 @@ class FakeKernel final : public vbond::TenantMemory,
   std::uint64_t next_file_ = 1;
   std::uint64_t next_call_ = 1;
   unsigned holder_searches_ = 0;
+  unsigned double_answers_ = 0;
+  std::size_t agent_files_ = 0;
   int fail_open_ = 0;
   int fail_inject_ = 0;
   int fail_read_ = 0;

@@ -24,6 +24,41 @@ std::string name_of(const Call& call) {
   return std::string(find_verb(call)->name);
 }
 
+// The part of the kernel's table of steps (drivers/infiniband/core/verbs.c) that says which there
+// are and which take an address vector.
+bool takes(QpType type, QpState from, const ModifyQp& command) {
+  using enum QpState;
+  const QpState to = command.sets(qp_mask::kState) ? command.state : from;
+  const bool connected = type == QpType::kRc || type == QpType::kUc;
+  if (to == kReset || to == kErr) return !command.sets(qp_mask::kAv);
+  bool step = false;
+  switch (from) {
+    case kReset:
+      step = to == kInit;
+      break;
+    case kInit:
+      step = to == kInit || to == kRtr;
+      break;
+    case kRtr:
+      step = to == kRts;
+      break;
+    case kRts:
+      step = to == kRts || to == kSqd;
+      break;
+    case kSqd:
+      step = to == kRts || to == kSqd;
+      break;
+    case kSqe:
+      step = to == kRts;
+      break;
+    case kErr:
+      break;
+  }
+  const bool must = connected && from == kInit && to == kRtr;
+  const bool may = must || (connected && from == kSqd && to == kSqd);
+  return step && (command.sets(qp_mask::kAv) ? may : !must);
+}
+
 }  // namespace
 
 // A call as the kernel sees it: input copied in, output written through the caller's pointers.
@@ -83,8 +118,10 @@ vbond::ErrnoOr<int> StubNic::call(std::uint64_t file, void* header) {
   std::memcpy(&length, bytes, sizeof(length));
   auto call = decode_call(std::span<const std::byte>(bytes, length));
   if (!call) return tl::unexpected(call.error());
-  if (call->driver_id() != static_cast<std::uint32_t>(DriverId::kRxe))
-    return tl::unexpected(EINVAL);
+  if (call->driver_id() != driver) return tl::unexpected(EINVAL);
+  if (before_call) {
+    if (int err = before_call(file, *call); err != 0) return tl::unexpected(err);
+  }
   const std::string name = name_of(*call);
   std::function<void(const std::string&)> hook;
   {
@@ -202,6 +239,10 @@ int StubNic::info_handles(std::uint64_t file, Caller& caller) {
       for (const auto& each : cqs_)
         add(each);
       break;
+    case Object::kAh:
+      for (const auto& each : addresses_)
+        add(each.first);
+      break;
     case Object::kSrq:
       for (const auto& each : srqs_)
         add(each);
@@ -269,7 +310,9 @@ int StubNic::create(std::uint64_t file, Caller& caller) {
   qp.qpn = next_qpn_++;
   const std::uint32_t handle = free_handle(file);
   if (caller.call().is_invoke_write()) {
-    auto request = decode_create_qp_write(caller.in(attr::kCoreIn), Form::kWrite);
+    const bool extended = (caller.call().write_cmd() & kWriteExtended) != 0;
+    auto request =
+        decode_create_qp_write(caller.in(attr::kCoreIn), extended ? Form::kWriteEx : Form::kWrite);
     if (!request) return request.error();
     qp.type = request->type;
     std::array<std::byte, kCreateQpRespSize> answer{};
@@ -333,10 +376,20 @@ int StubNic::modify(std::uint64_t file, Caller& caller) {
   auto at = qps_.find({file, request->qp_handle});
   if (at == qps_.end()) return EINVAL;
   ModifyQp& now = at->second.attributes;
+  const bool moves = request->sets(qp_mask::kState) && request->state != QpState::kErr &&
+                     request->state != QpState::kReset;
+  if (mind_states_ && moves && request->state <= now.state) return EINVAL;
+  if (strict_states && !takes(at->second.type, now.state, *request)) return EINVAL;
   if (request->sets(qp_mask::kState)) now.state = request->state;
   if (request->sets(qp_mask::kAv)) now.dest = request->dest;
   if (request->sets(qp_mask::kDestQpn)) now.dest_qpn = request->dest_qpn;
+  if (request->sets(qp_mask::kAccessFlags)) now.access_flags = request->access_flags;
   now.attr_mask |= request->attr_mask;
+  if (request->goes_to(QpState::kReset)) {  // forgets its peer
+    now.dest = {};
+    now.dest_qpn = {};
+    now.access_flags = 0;
+  }
   return 0;
 }
 
@@ -381,6 +434,11 @@ void StubNic::set_hook(std::function<void(const std::string&)> hook) {
   hook_ = std::move(hook);
 }
 
+void StubNic::mind_states() {
+  std::lock_guard lock(mutex_);
+  mind_states_ = true;
+}
+
 void StubNic::fail_next(const std::string& verb, int err) {
   std::lock_guard lock(mutex_);
   failures_[verb] = err;
@@ -408,6 +466,47 @@ std::optional<QpDest> StubNic::address(std::uint64_t file, std::uint32_t handle)
 std::size_t StubNic::addresses() const {
   std::lock_guard lock(mutex_);
   return addresses_.size();
+}
+
+namespace {
+
+template <typename Value>
+std::map<std::uint32_t, Value> of_file(
+    const std::map<std::pair<std::uint64_t, std::uint32_t>, Value>& all, std::uint64_t file) {
+  std::map<std::uint32_t, Value> out;
+  for (auto at = all.lower_bound({file, 0}); at != all.end() && at->first.first == file; ++at)
+    out.emplace(at->first.second, at->second);
+  return out;
+}
+std::set<std::uint32_t> of_file(const std::set<std::pair<std::uint64_t, std::uint32_t>>& all,
+                                std::uint64_t file) {
+  std::set<std::uint32_t> out;
+  for (auto at = all.lower_bound({file, 0}); at != all.end() && at->first == file; ++at)
+    out.insert(at->second);
+  return out;
+}
+
+}  // namespace
+
+std::map<std::uint32_t, StubNic::Qp> StubNic::queue_pairs_of(std::uint64_t file) const {
+  std::lock_guard lock(mutex_);
+  return of_file(qps_, file);
+}
+std::map<std::uint32_t, QpDest> StubNic::addresses_of(std::uint64_t file) const {
+  std::lock_guard lock(mutex_);
+  return of_file(addresses_, file);
+}
+std::set<std::uint32_t> StubNic::completion_queues_of(std::uint64_t file) const {
+  std::lock_guard lock(mutex_);
+  return of_file(cqs_, file);
+}
+std::set<std::uint32_t> StubNic::shared_receive_queues_of(std::uint64_t file) const {
+  std::lock_guard lock(mutex_);
+  return of_file(srqs_, file);
+}
+std::map<std::uint32_t, StubNic::Mr> StubNic::memory_regions_of(std::uint64_t file) const {
+  std::lock_guard lock(mutex_);
+  return of_file(mrs_, file);
 }
 
 unsigned StubNic::calls(const std::string& verb) const {

@@ -43,6 +43,16 @@ class StubNic {
 
   // Called with the verb's name before each call, outside of the lock; may block.
   void set_hook(std::function<void(const std::string& verb)> hook);
+  // As the kernel does, refuses a step to a state that the QP is in or beyond.
+  void mind_states();
+  // Called with each call before it is served, outside of the lock; not 0: it fails with that. Set
+  // before there are threads.
+  std::function<int(std::uint64_t file, const vbond::uverbs::Call& call)> before_call;
+  // Whose calls are taken, as struct ib_uverbs_ioctl_hdr says it.
+  std::uint32_t driver = static_cast<std::uint32_t>(vbond::uverbs::DriverId::kRxe);
+  // MODIFY_QP as the kernel takes it: only the steps between states that there are
+  // (ib_modify_qp_is_ok), and an address vector only where a step has one. Else all are taken.
+  bool strict_states = false;
   // The next call of this verb fails.
   void fail_next(const std::string& verb, int err);
 
@@ -55,6 +65,13 @@ class StubNic {
   [[nodiscard]] std::size_t completion_queues() const;
   [[nodiscard]] std::size_t shared_receive_queues() const;
   [[nodiscard]] std::size_t memory_regions() const;
+  // What a file has, by handle.
+  [[nodiscard]] std::map<std::uint32_t, Qp> queue_pairs_of(std::uint64_t file) const;
+  [[nodiscard]] std::map<std::uint32_t, vbond::uverbs::QpDest> addresses_of(
+      std::uint64_t file) const;
+  [[nodiscard]] std::set<std::uint32_t> completion_queues_of(std::uint64_t file) const;
+  [[nodiscard]] std::set<std::uint32_t> shared_receive_queues_of(std::uint64_t file) const;
+  [[nodiscard]] std::map<std::uint32_t, Mr> memory_regions_of(std::uint64_t file) const;
   // What a tenant's own REG_MR, REREG_MR and DEREG_MR come to, once they are let run.
   std::uint32_t register_mr(std::uint64_t file, const Mr& mr);
   void change_mr(std::uint64_t file, std::uint32_t handle, const Mr& mr);
@@ -94,6 +111,7 @@ class StubNic {
   std::map<std::string, int> failures_;
   std::map<std::string, unsigned> calls_;
   std::uint32_t next_qpn_ = 17;
+  bool mind_states_ = false;
 };
 
 }  // namespace qmasq::test

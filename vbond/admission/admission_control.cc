@@ -284,8 +284,25 @@ std::vector<std::shared_ptr<Tenancy>> AdmissionControl::governed() const {
   return out;
 }
 
-std::vector<QuotaUse> AdmissionControl::quotas() const {
+template <typename OfVpc, typename OfEndpoint>
+void AdmissionControl::visit(OfVpc of_vpc, OfEndpoint of_endpoint) const {
   std::lock_guard lock(mutex_);
+  const auto all = governed();
+  const Books* last = nullptr;
+  for (const auto& tenancy : all) {
+    const Books& books = *tenancy->books_;
+    if (&books == last) continue;
+    last = &books;
+    std::lock_guard books_lock(books.mutex);
+    of_vpc(books);
+  }
+  for (const auto& tenancy : all) {
+    std::lock_guard books_lock(tenancy->books_->mutex);
+    of_endpoint(*tenancy);
+  }
+}
+
+std::vector<QuotaUse> AdmissionControl::quotas() const {
   std::vector<QuotaUse> out;
   auto add = [&](const std::string& name, const qos::Account& account, const auto& refused) {
     for (std::size_t i = 0; i < qos::kResources; ++i) {
@@ -294,24 +311,12 @@ std::vector<QuotaUse> AdmissionControl::quotas() const {
           {name, resource, account.used(resource), account.limits().of(resource), refused[i]});
     }
   };
-  const auto all = governed();
-  const Books* last = nullptr;
-  for (const auto& tenancy : all) {
-    const Books& books = *tenancy->books_;
-    if (&books == last) continue;
-    last = &books;
-    std::lock_guard books_lock(books.mutex);
-    add(books.vpc_name, books.account, books.refused);
-  }
-  for (const auto& tenancy : all) {
-    std::lock_guard books_lock(tenancy->books_->mutex);
-    add(tenancy->name_, tenancy->account_, tenancy->refused_);
-  }
+  visit([&](const Books& books) { add(books.vpc_name, books.account, books.refused); },
+        [&](const Tenancy& each) { add(each.name_, each.account_, each.refused_); });
   return out;
 }
 
 std::vector<VerbRateUse> AdmissionControl::verb_rates() const {
-  std::lock_guard lock(mutex_);
   std::vector<VerbRateUse> out;
   auto add = [&](const std::string& name, const qos::VerbGate& gate, const auto& counts) {
     for (std::size_t i = 0; i < qos::kVerbKinds; ++i) {
@@ -320,19 +325,8 @@ std::vector<VerbRateUse> AdmissionControl::verb_rates() const {
         out.push_back({name, kind, *rate, counts[i][1], counts[i][0]});
     }
   };
-  const auto all = governed();
-  const Books* last = nullptr;
-  for (const auto& tenancy : all) {
-    const Books& books = *tenancy->books_;
-    if (&books == last) continue;
-    last = &books;
-    std::lock_guard books_lock(books.mutex);
-    add(books.vpc_name, books.gate, books.verbs);
-  }
-  for (const auto& tenancy : all) {
-    std::lock_guard books_lock(tenancy->books_->mutex);
-    add(tenancy->name_, tenancy->gate_, tenancy->verbs_);
-  }
+  visit([&](const Books& books) { add(books.vpc_name, books.gate, books.verbs); },
+        [&](const Tenancy& each) { add(each.name_, each.gate_, each.verbs_); });
   return out;
 }
 

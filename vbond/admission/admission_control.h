@@ -206,6 +206,9 @@ class AdmissionControl {
   void forget(EndpointUid uid);
   // Names in order.
   [[nodiscard]] std::vector<std::shared_ptr<Tenancy>> governed() const;
+  // Each VPC's books once, then each endpoint, in the order of names, each under its own lock.
+  template <typename OfVpc, typename OfEndpoint>
+  void visit(OfVpc of_vpc, OfEndpoint of_endpoint) const;
 
   const Clock& clock_;
   EventLog& events_;

@@ -3,16 +3,22 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <optional>
+#include <random>
+#include <set>
 #include <utility>
 
 #include "common/version.h"
+#include "vbond/access/local_access.h"
 #include "vbond/admission/admission_control.h"
 #include "vbond/admission/report.h"
 #include "vbond/agent/attach_planner.h"
 #include "vbond/agent/endpoint_files.h"
 #include "vbond/agent/endpoint_reporter.h"
+#include "vbond/agent/legacy.h"
 #include "vbond/agent/standing.h"
 #include "vbond/agent/state_relay.h"
 #include "vbond/attach/attach_server.h"
@@ -20,7 +26,9 @@
 #include "vbond/enforce/enforcer.h"
 #include "vbond/enforce/query_answers.h"
 #include "vbond/events/event_log.h"
+#include "vbond/guard/metrics.h"
 #include "vbond/intercept/interceptor.h"
+#include "vbond/join/membership.h"
 #include "vbond/local/agent_server.h"
 #include "vbond/netlink/loop.h"
 #include "vbond/nic/nic_watcher.h"
@@ -70,12 +78,32 @@ Overlay::Options overlay_options(const AgentOptions& options, const IpAddress& u
   return out;
 }
 
-SyncClient::Options sync_options(const AgentOptions& options, const AgentSeams& seams) {
+SyncClient::Options sync_options(const AgentOptions& options, const AgentSeams& seams,
+                                 Membership& membership) {
   SyncClient::Options out;
   out.controller = options.controller;
   out.identity = {options.host, std::string(version()), seams.kernel_release};
   out.backoff = seams.backoff;
+  out.credentials = [&membership] { return membership.credentials(); };
+  out.unauthenticated = [&membership] { membership.refused(); };
   return out;
+}
+
+// What lies where a program as root could reach it: sockets of the agent, the keeper and the
+// controller, keys, journals, the store.
+std::vector<std::string> hidden_from_programs(const AgentOptions& options) {
+  std::vector<std::string> out = {options.socket_directory, "/run/qmasq",
+                                  "/run/qmasq-controller",  "/var/lib/qmasq",
+                                  "/var/lib/qmasq-vbond",   options.certificates};
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+// Of any thread; AgentSeams::random is the sync thread's.
+double random_number() {
+  thread_local std::mt19937_64 engine{std::random_device{}()};
+  return std::uniform_real_distribution<double>(0, 1)(engine);
 }
 
 NicWatcher::Options watcher_options(const AgentOptions& options) {
@@ -102,11 +130,16 @@ struct Agent::Impl {
        Metrics& metrics, std::unique_ptr<netlink::LoopThread> network_loop,
        std::unique_ptr<netlink::LoopThread> chores_loop,
        std::unique_ptr<netlink::LoopThread> enforcement_loop,
-       std::unique_ptr<netlink::LoopThread> limits_loop, const IpAddress& underlay);
+       std::unique_ptr<netlink::LoopThread> limits_loop, const IpAddress& underlay,
+       std::unique_ptr<Legacy> left);
 
   void on_endpoint(EndpointUid uid, const EndpointPtr& endpoint);
   void on_nics(const HostNics& now);
   void on_in_sync();
+  void put_under_guard(const Nic& nic);
+  [[nodiscard]] std::string guard_text() const;
+  void prepare_restored();
+  void show_legacy();
 
   const AgentOptions options;
   AgentSeams seams;
@@ -115,10 +148,13 @@ struct Agent::Impl {
   const std::string attach_socket;
 
   EventLog events;
+  std::unique_ptr<Legacy> legacy;  // null: nothing outlives the agent
+  SurvivalMetrics survival_metrics;
   SyncState sync_state;
   NicTable nic_table;
   NicMetrics nic_metrics;
   SyncMetrics sync_metrics;
+  GuardMetrics guard_metrics;
   conntrack::GroupSets sets;
   PeerMap peers;
   conntrack::Tracker tracker;
@@ -147,9 +183,11 @@ struct Agent::Impl {
   StateRelay relay;
   QueryAnswers answers;
   QosAnswers qos_answers;
+  Membership membership;
   SyncClient sync;
   EndpointReporter reporter;
   NicWatcher watcher;
+  LocalAccess access;
   AttachPlanner planner;
   Standing standing;
   std::unique_ptr<AgentServer> server;
@@ -162,15 +200,19 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                   Metrics& metrics, std::unique_ptr<netlink::LoopThread> network_loop,
                   std::unique_ptr<netlink::LoopThread> chores_loop,
                   std::unique_ptr<netlink::LoopThread> enforcement_loop,
-                  std::unique_ptr<netlink::LoopThread> limits_loop, const IpAddress& underlay)
+                  std::unique_ptr<netlink::LoopThread> limits_loop, const IpAddress& underlay,
+                  std::unique_ptr<Legacy> left)
     : options(given),
       seams(std::move(given_seams)),
       clock(given_clock),
       socket(given.socket_directory + "/vbond.sock"),
       attach_socket(given.socket_directory + "/attach.sock"),
       events(clock, kEventsKept),
+      legacy(std::move(left)),
+      survival_metrics(metrics.registry()),
       nic_metrics(metrics.registry()),
       sync_metrics(metrics.registry()),
+      guard_metrics(metrics.registry()),
       peers(sets),
       tracker(sets, peers, {options.connections_per_vpc}),
       endpoints(peers, sync_state),
@@ -178,7 +220,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       rename_metrics(metrics.registry(), peers),
       policy_metrics(metrics.registry()),
       renamer({sync_state, endpoints, peers, nic_table, tracker, connections, events, clock, wire,
-               &rename_metrics, &policy_metrics},
+               &rename_metrics, &policy_metrics, legacy ? &legacy->journal() : nullptr},
               RenameOptions{}),
       network(std::move(network_loop)),
       chores(std::move(chores_loop)),
@@ -197,7 +239,8 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
               : nullptr,
           [this](EndpointUid, const BondStatus&) { chores->post([this] { reporter.refresh(); }); }),
       interceptor({renamer, endpoints, nic_table, events, clock, *seams.memory, *seams.devices,
-                   *seams.tasks, metrics.registry(), admission},
+                   *seams.tasks, metrics.registry(), admission, seams.guard.get(),
+                   legacy ? &legacy->survival() : nullptr},
                   intercept_options(options)),
       enforcer(
           tracker, sets, connections, *enforcement, clock, &policy_metrics,
@@ -221,13 +264,25 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
            [this] { on_in_sync(); }}),
       answers(options.host, tracker, peers, connections),
       qos_answers(qos, answers),
+      membership(
+          {options.controller, options.host, options.certificates, options.token_file}, clock,
+          metrics.registry(), random_number,
+          [this](const std::string& what) {
+            Event event;
+            event.type = EventType::kSync;
+            event.reason = what;
+            events.record(std::move(event));
+          },
+          [this] { sync.retry(); }),
       sync(
-          sync_options(options, seams), sync_state, relay, events, sync_metrics, seams.random,
-          [this] { reporter.refresh(); }, &qos_answers),
+          sync_options(options, seams, membership), sync_state, relay, events, sync_metrics,
+          seams.random, [this] { reporter.refresh(); }, &qos_answers),
       reporter(binder, interceptor, connections, qos, sync),
       watcher(*seams.nics, *seams.underlay, events, nic_metrics, clock, watcher_options(options),
               [this](const HostNics& now) { on_nics(now); }),
-      planner({endpoints, nic_table, files, [this](EndpointUid uid) { return binder.bind(uid); },
+      access(endpoints, sync_state),
+      planner({endpoints, access, nic_table, files,
+               [this](EndpointUid uid) { return binder.bind(uid); },
                [this](int netns, const std::string& interface) {
                  return interface_index(*seams.namespaces, netns, interface);
                },
@@ -237,9 +292,11 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                },
                seams.node_of},
               {interceptor.options().reserved_first, interceptor.options().reserved_count,
-               options.tenant_opens, seams.device_directory}),
-      standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor, qos},
-               {options.host, options.controller, seams.features}) {
+               options.tenant_opens, seams.device_directory, hidden_from_programs(options)}),
+      standing({sync_state, peers, endpoints, nic_table, connections, binder, interceptor, qos,
+                seams.guard.get()},
+               {options.host, options.controller, seams.features,
+                [this] { return legacy ? legacy->describe() : std::string("off"); }}) {
   policies.add_listener(
       [this](const PolicyTable::Changed& changed) { admission.policies_changed(changed); });
   policies.add_listener([this](const PolicyTable::Changed& changed) {
@@ -271,10 +328,32 @@ void Agent::Impl::on_nics(const HostNics& now) {
           nic.device, nic.driver.empty() ? "unknown" : nic.driver);
     }
   }
+  for (const Nic& nic : now.nics) {
+    if (options.tenant_opens.contains(nic.device)) put_under_guard(nic);
+  }
   nic_table.update(now.nics);
   qos.update_nics(now);
-  sync.report_host(now);
+  const std::string guard = guard_text();
+  guard_metrics.show(guard);
+  sync.report_host(now, guard);
   chores->post([this] { files.refresh_all(); });
+}
+
+// Before the table has it, so before a tenant gets it.
+void Agent::Impl::put_under_guard(const Nic& nic) {
+  if (!seams.guard || !seams.node_of) return;
+  const std::string node = seams.device_directory + "/" + seams.node_of(nic.device);
+  struct stat status {};
+  if (::stat(node.c_str(), &status) != 0 || !S_ISCHR(status.st_mode)) {
+    spdlog::error("{} of {} is no device: the guard does not watch who opens it", node, nic.device);
+    return;
+  }
+  if (auto marked = seams.guard->open_by_tenants(status.st_rdev); !marked)
+    spdlog::error("{}: {}", nic.device, marked.error().message);
+}
+
+std::string Agent::Impl::guard_text() const {
+  return seams.guard ? seams.guard->describe() : "off";
 }
 
 void Agent::Impl::on_in_sync() {
@@ -283,7 +362,27 @@ void Agent::Impl::on_in_sync() {
   qos.in_sync();
   if (swept) return;
   swept = true;
-  chores->post([this] { files.sweep(); });
+  chores->post([this] {
+    prepare_restored();
+    files.sweep();
+    if (legacy) enforcement->post([this] { interceptor.in_sync(); });
+  });
+}
+
+// Programs of before find their interface and GID files as if they had attached to this agent.
+void Agent::Impl::prepare_restored() {
+  std::set<EndpointUid> done;
+  for (const AttachmentInfo& info : interceptor.list()) {
+    if (!info.restored || !done.insert(info.endpoint).second) continue;
+    auto offer = planner.offer(info.endpoint_name, {});
+    if (!offer) spdlog::warn("{} after a restart: {}", info.endpoint_name, offer.error().message);
+  }
+}
+
+// Every second, for the metrics.
+void Agent::Impl::show_legacy() {
+  legacy->show(survival_metrics);
+  chores->post_at(clock.now() + std::chrono::seconds(1), [this] { show_legacy(); });
 }
 
 Agent::Agent(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -295,9 +394,15 @@ Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, AgentSe
   QMASQ_ASSIGN(auto chores, netlink::LoopThread::start());
   QMASQ_ASSIGN(auto enforcement, netlink::LoopThread::start());
   QMASQ_ASSIGN(auto limits, netlink::LoopThread::start());
+  std::unique_ptr<Legacy> legacy;
+  if (seams.keeper) {
+    QMASQ_ASSIGN(legacy, Legacy::open({seams.keeper, seams.open_port, seams.devices.get(),
+                                       seams.tasks.get()},
+                                      options.state_directory));
+  }
   auto impl = std::make_unique<Impl>(options, std::move(seams), clock, metrics, std::move(network),
                                      std::move(chores), std::move(enforcement), std::move(limits),
-                                     underlay);
+                                     underlay, std::move(legacy));
   std::unique_ptr<Agent> agent(new Agent(std::move(impl)));
   Impl& parts = *agent->impl_;
   parts.watcher.scan();
@@ -309,11 +414,24 @@ Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, AgentSe
                               nic.device, nic.driver.empty() ? "unknown" : nic.driver));
     }
   }
-  QMASQ_ASSIGN(parts.server, AgentServer::start(parts.socket, parts.standing, parts.events));
+  if (parts.legacy) {
+    parts.legacy->tell(parts.events);
+    parts.legacy->hand_to(parts.interceptor, parts.connections, parts.events);
+    const InterceptStats stats = parts.interceptor.stats();
+    parts.survival_metrics.set_restored(stats.attachments, stats.contexts, stats.queue_pairs);
+    parts.chores->post([&parts] { parts.show_legacy(); });
+  }
+  if (parts.seams.guard) {
+    parts.seams.guard->listen(
+        [&parts](const Violation& violation) { parts.interceptor.punish(violation); });
+  }
+  QMASQ_ASSIGN(parts.server,
+               AgentServer::start(parts.socket, parts.standing, parts.events, parts.access));
   AttachServerOptions attach;
   attach.socket = parts.attach_socket;
   QMASQ_ASSIGN(parts.attach_server, AttachServer::start(attach, parts.planner));
   parts.watcher.start();
+  parts.membership.start();
   parts.sync.start();
   return agent;
 }
@@ -329,11 +447,15 @@ bool Agent::stop(std::chrono::milliseconds patience) {
   if (parts.stopped) return true;
   parts.attach_server.reset();
   parts.sync.stop();
+  parts.membership.stop();
   parts.watcher.stop();
   parts.enforcement->stop();
   // What is programmed stays: tenants' queue pairs go on without us.
   parts.limits->stop();
-  if (!parts.interceptor.stop(patience)) return false;
+  if (parts.seams.guard) parts.seams.guard->stop();
+  const bool ended =
+      parts.legacy ? parts.interceptor.leave(patience) : parts.interceptor.stop(patience);
+  if (!ended) return false;
   parts.server.reset();
   parts.chores->stop();
   parts.network->stop();

@@ -11,6 +11,9 @@
 #include "common/metrics.h"
 #include "common/result.h"
 #include "vbond/agent/options.h"
+#include "vbond/guard/guard.h"
+#include "vbond/keeper/keeper.h"
+#include "vbond/kernel/notification_port.h"
 #include "vbond/kernel/task_inspector.h"
 #include "vbond/kernel/tenant_memory.h"
 #include "vbond/kernel/verbs_device.h"
@@ -31,6 +34,10 @@ struct AgentSeams {
   std::shared_ptr<TenantMemory> memory;
   std::shared_ptr<VerbsDevices> devices;
   std::shared_ptr<TaskInspector> tasks;
+  std::shared_ptr<Guard> guard;  // null: none, as with --guard off
+  // None: nothing outlives the agent.
+  std::function<Result<std::unique_ptr<Keeper>>(std::chrono::milliseconds patience)> keeper;
+  std::function<Result<std::unique_ptr<NotificationPort>>(UniqueFd)> open_port;
   GidStaging::Roots files;
   std::string device_directory = "/dev/infiniband";
   // Name of an RDMA device's node there ("rxe0" -> "uverbs0"), empty if it has none.
@@ -61,7 +68,8 @@ class Agent {
   Agent(const Agent&) = delete;
   Agent& operator=(const Agent&) = delete;
 
-  // Stops everything that runs. False: a thread is held up by a tenant; end the process by _exit.
+  // Stops everything that runs; with a keeper what tenants have is left to the next agent. False: a
+  // thread is held up by a tenant; end the process by _exit.
   [[nodiscard]] bool stop(std::chrono::milliseconds patience);
 
   [[nodiscard]] const std::string& socket() const;         // of AgentService

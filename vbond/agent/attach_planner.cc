@@ -15,8 +15,9 @@ AttachPlanner::AttachPlanner(Parts parts, Options options)
     : parts_(std::move(parts)), options_(std::move(options)) {}
 
 Result<AttachHandler::Offer> AttachPlanner::offer(const std::string& endpoint,
-                                                  const AttachPeer& /*peer*/) {
-  QMASQ_ASSIGN(EndpointPtr found, parts_.endpoints.find(endpoint));
+                                                  const AttachPeer& peer) {
+  QMASQ_TRY(parts_.access.admit(peer));
+  QMASQ_ASSIGN(EndpointPtr found, parts_.access.find(peer, endpoint));
   auto nics = parts_.nics.list();
   if (std::none_of(nics.begin(), nics.end(), [](const NicPtr& nic) { return nic->primary; })) {
     return fail(Code::kFailedPrecondition,
@@ -44,6 +45,12 @@ Result<AttachHandler::Offer> AttachPlanner::offer(const std::string& endpoint,
     out.terms.mounts.push_back({mount.source, mount.target, true, false});
   }
   add_device_mounts(out.terms);
+  for (const std::string& directory : options_.hidden) {
+    struct stat info {};
+    if (::stat(directory.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
+      out.terms.mounts.push_back({"", directory, true, true});
+    }
+  }
   return out;
 }
 
@@ -65,6 +72,15 @@ void AttachPlanner::add_device_mounts(AttachTerms& terms) const {
 
 Status AttachPlanner::attached(EndpointUid endpoint, const AttachPeer& peer,
                                std::unique_ptr<NotificationPort> port) {
+  // It may have lost its users, or its life, since it was offered.
+  EndpointPtr found = parts_.endpoints.find(endpoint);
+  if (found == nullptr) {
+    return fail(Code::kNotFound, "the endpoint was deleted or moved to another host");
+  }
+  if (!parts_.access.may_use(peer, *found)) {
+    return fail(Code::kPermissionDenied,
+                fmt::format("{} is no longer for {}", found->name, describe(peer)));
+  }
   return parts_.attach(std::move(port), endpoint, peer.pid, peer.command);
 }
 

@@ -8,9 +8,11 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "common/net_types.h"
 #include "common/result.h"
+#include "vbond/access/local_access.h"
 #include "vbond/attach/attach_server.h"
 #include "vbond/bond/binder.h"
 #include "vbond/rename/endpoint_table.h"
@@ -20,13 +22,14 @@ namespace qmasq::vbond {
 
 class EndpointFiles;
 
-// What happens when a program wants to run as a workload of an endpoint: the endpoint is looked up,
-// bound to its namespace, its GID files are written, and the program is told how to arrange its
-// own world. Called from several threads at a time.
+// What happens when a program wants to run as a workload of an endpoint: it is asked whether it
+// may, the endpoint is looked up, bound to its namespace, its GID files are written, and the
+// program is told how to arrange its own world. Called from several threads at a time.
 class AttachPlanner final : public AttachHandler {
  public:
   struct Parts {
     EndpointTable& endpoints;
+    const LocalAccess& access;
     const NicTable& nics;
     EndpointFiles& files;
     // Binder::bind.
@@ -44,6 +47,8 @@ class AttachPlanner final : public AttachHandler {
     unsigned reserved_count = 0;
     std::set<std::string, std::less<>> tenant_opens;
     std::string device_directory = "/dev/infiniband";
+    // Directories that programs shall find empty: sockets, keys, journals.
+    std::vector<std::string> hidden;
   };
   AttachPlanner(Parts parts, Options options);
 

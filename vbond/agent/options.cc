@@ -28,6 +28,8 @@ std::string own_host_name() {
 struct Raw {
   std::string host_name;
   std::string controller;
+  std::string certificates = kDefaultCertificates;
+  std::string token_file;
   std::string underlay_device;
   std::string underlay_address;
   std::vector<std::string> nics;
@@ -37,8 +39,10 @@ struct Raw {
   std::size_t connections_per_vpc = AgentOptions{}.connections_per_vpc;
   std::string overlay = "builtin";
   std::string socket_dir = "/run/qmasq";
+  std::string keeper = "off";
+  std::string state_dir = AgentOptions{}.state_directory;
   std::string metrics;
-  std::string guard;
+  std::string guard = "on";
   std::string log_level = "info";
 };
 
@@ -48,6 +52,15 @@ void declare(CLI::App& app, Raw& raw) {
       ->type_name("NAME");
   app.add_option("--controller", raw.controller, "Where the controller is: ADDR:PORT or unix:PATH")
       ->type_name("ADDRESS");
+  app.add_option("--certificates", raw.certificates,
+                 "Directory of this host's key and certificate, which it joins with and renews; "
+                 "every controller but one on this machine asks for it")
+      ->type_name("DIR")
+      ->capture_default_str();
+  app.add_option("--join-token-file", raw.token_file,
+                 "Join with the token in this file while there is no certificate; it is removed "
+                 "once used (`qmasq-vbond join` does the same at once)")
+      ->type_name("FILE");
   app.add_option("--underlay-device", raw.underlay_device,
                  "Interface whose first address VXLAN and RDMA packets of this host carry")
       ->type_name("DEV");
@@ -87,12 +100,24 @@ void declare(CLI::App& app, Raw& raw) {
   app.add_option("--socket-dir", raw.socket_dir, "Directory of vbond.sock and attach.sock")
       ->type_name("DIR")
       ->capture_default_str();
+  app.add_option("--keeper", raw.keeper,
+                 "Socket of qmasq-keeper, which holds what tenants have open while the agent is "
+                 "started again; off: they lose it")
+      ->type_name("PATH|off")
+      ->take_last()
+      ->capture_default_str();
+  app.add_option("--state-dir", raw.state_dir,
+                 "Directory of the journal of connections; used with --keeper")
+      ->type_name("DIR")
+      ->capture_default_str();
   app.add_option("--metrics", raw.metrics, "Serve Prometheus metrics there (default: not at all)")
       ->type_name("ADDR:PORT");
-  app.add_option("--guard", raw.guard,
-                 "Must be off: the guard against programs that change a verb while it runs does "
-                 "not exist yet")
-      ->type_name("off");
+  app.add_option(
+         "--guard", raw.guard,
+         "Programs that change a verb while the kernel reads it: on: they are ended; off: they "
+         "get away with it")
+      ->type_name("on|off")
+      ->capture_default_str();
   app.add_option("--log-level", raw.log_level, "trace, debug, info, warn or error")
       ->type_name("LEVEL")
       ->capture_default_str();
@@ -157,6 +182,11 @@ Result<AgentOptions> check(const Raw& raw) {
     return wrong("--controller: " + status.error().message);
   }
   out.controller = raw.controller;
+  if (raw.certificates.empty() || raw.certificates.front() != '/') {
+    return wrong(fmt::format("--certificates: '{}' does not start with /", raw.certificates));
+  }
+  out.certificates = raw.certificates;
+  out.token_file = raw.token_file;
   if (raw.underlay_device.empty() == raw.underlay_address.empty()) {
     return wrong(
         "give one of --underlay-device and --underlay-address: the interface or address "
@@ -191,11 +221,22 @@ Result<AgentOptions> check(const Raw& raw) {
   if (raw.socket_dir.empty() || raw.socket_dir.front() != '/') {
     return wrong(fmt::format("--socket-dir: '{}' does not start with /", raw.socket_dir));
   }
+  if (raw.keeper != "off") {
+    if (raw.keeper.empty() || raw.keeper.front() != '/') {
+      return wrong(fmt::format("--keeper: '{}' is neither off nor starts with /", raw.keeper));
+    }
+    out.keeper = raw.keeper;
+  }
+  if (raw.state_dir.empty() || raw.state_dir.front() != '/') {
+    return wrong(fmt::format("--state-dir: '{}' does not start with /", raw.state_dir));
+  }
+  out.state_directory = raw.state_dir;
   out.connections_per_vpc = raw.connections_per_vpc;
   out.socket_directory = raw.socket_dir;
-  if (!raw.guard.empty() && raw.guard != "off") {
-    return wrong(fmt::format("--guard: '{}' is not offered, only off", raw.guard));
+  if (raw.guard != "on" && raw.guard != "off") {
+    return wrong(fmt::format("--guard: '{}' is not on or off", raw.guard));
   }
+  out.guard = raw.guard == "on";
   out.metrics_address = raw.metrics;
   out.log_level = raw.log_level;
   return out;

@@ -11,6 +11,7 @@
 
 #include "common/net_types.h"
 #include "common/result.h"
+#include "vbond/join/join.h"
 
 namespace qmasq::vbond {
 
@@ -19,8 +20,10 @@ enum class QosBackend { kAuto, kTc, kDevlink, kNone };
 
 // What the agent was told on its command line, checked as far as that goes without the machine.
 struct AgentOptions {
-  std::string host;        // "hosts/hostA"
-  std::string controller;  // "ADDR:PORT" or "unix:PATH"
+  std::string host;                                 // "hosts/hostA"
+  std::string controller;                           // "ADDR:PORT" or "unix:PATH"
+  std::string certificates = kDefaultCertificates;  // directory
+  std::string token_file;                           // to join with; empty: none
   // One of these two.
   std::string underlay_device;
   std::optional<IpAddress> underlay_address;
@@ -32,10 +35,15 @@ struct AgentOptions {
   // "vpcs/blue/endpoints/a" to the index of its port on the NIC's switch, for devlink.
   std::map<std::string, std::uint32_t> endpoint_ports;
   bool builtin_overlay = true;
+  // The guard against programs that change a verb while the kernel reads it.
+  bool guard = true;
   // Most connections of one VPC on this host.
   std::size_t connections_per_vpc = std::size_t{1} << 20U;
   std::string socket_directory = "/run/qmasq";
-  std::string metrics_address;  // empty: not served
+  // Socket of the keeper; empty: what tenants have open ends with the agent.
+  std::string keeper;
+  std::string state_directory = "/var/lib/qmasq-vbond";  // of the journal
+  std::string metrics_address;                           // empty: not served
   std::string log_level = "info";
 };
 

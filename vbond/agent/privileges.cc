@@ -21,9 +21,11 @@ struct Capability {
 };
 
 constexpr std::array kNeeded = {
-    Capability{CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "network namespaces and mounts"},
+    Capability{CAP_SYS_ADMIN, "CAP_SYS_ADMIN",
+               "network namespaces, mounts and the guard's BPF programs"},
     Capability{CAP_NET_ADMIN, "CAP_NET_ADMIN", "the overlay and limits of NICs"},
     Capability{CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "arguments of tenants' verbs"},
+    Capability{CAP_KILL, "CAP_KILL", "to end programs that break out"},
     Capability{CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", "files of tenants in /proc"},
 };
 

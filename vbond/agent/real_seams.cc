@@ -8,6 +8,7 @@
 
 #include "vbond/agent/agent.h"
 #include "vbond/agent/qos_backends.h"
+#include "vbond/guard/bpf_guard.h"
 #include "vbond/kernel/features.h"
 #include "vbond/netlink/kernel.h"
 
@@ -54,6 +55,28 @@ Result<AgentSeams> real_seams(const AgentOptions& options) {
   out.memory = std::make_unique<ProcessMemory>();
   out.devices = std::make_unique<DeviceNodes>(out.device_directory);
   out.tasks = std::make_unique<ProcTasks>();
+  if (options.guard) {
+    BpfGuard::Options guard;
+    guard.writes = !options.tenant_opens.empty();
+    auto started = BpfGuard::start(guard);
+    if (!started) {
+      Error error = std::move(started).error();
+      error.message = fmt::format(
+          "no guard: {}. With --guard off the agent runs without, and programs of tenants must be "
+          "trusted not to race its checks",
+          error.message);
+      return tl::unexpected(std::move(error));
+    }
+    out.guard = std::move(*started);
+  } else {
+    BpfGuard::remove({});
+  }
+  if (!options.keeper.empty()) {
+    out.keeper = [socket = options.keeper](std::chrono::milliseconds patience) {
+      return connect_keeper(socket, patience);
+    };
+  }
+  out.open_port = open_port;
   out.files.staging = options.socket_directory + "/endpoints";
   out.node_of = find_node;
   out.qos_backend = real_qos_backends(options);

@@ -45,7 +45,8 @@ v1::Agent Standing::describe() {
   add_endpoints(out);
   for (const std::string& feature : facts_.features)
     out.add_features(feature);
-  out.set_guard("off");
+  out.set_guard(parts_.guard != nullptr ? parts_.guard->describe() : "off");
+  out.set_keeper(facts_.keeper());
   return out;
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "vbond/bond/binder.h"
+#include "vbond/guard/guard.h"
 #include "vbond/intercept/interceptor.h"
 #include "vbond/local/agent_view.h"
 #include "vbond/qos/qos_manager.h"
@@ -28,11 +30,13 @@ class Standing final : public AgentView {
     const Binder& binder;
     const Interceptor& interceptor;
     const QosManager& qos;
+    const Guard* guard = nullptr;  // none: off
   };
   struct Facts {
     std::string host;        // "hosts/hostA"
     std::string controller;  // its address
     std::vector<std::string> features;
+    std::function<std::string()> keeper = [] { return std::string("off"); };
   };
   // Parts are not owned.
   Standing(Parts parts, Facts facts);

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -65,23 +66,6 @@ Status send_ready(int socket, const Status& status) {
   return send_packet(socket, bytes);
 }
 
-Result<ucred> peer_of(int socket) {
-  ucred peer{};
-  socklen_t size = sizeof(peer);
-  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
-    return fail_errno(errno, "SO_PEERCRED");
-  }
-  if (peer.uid != 0) {
-    return fail(Code::kPermissionDenied,
-                "only root may attach programs to endpoints; run it with sudo");
-  }
-  if (peer.pid <= 0) {
-    return fail(Code::kPermissionDenied,
-                "the program's process is not visible from the agent's pid namespace");
-  }
-  return peer;
-}
-
 // The listener could be anybody's. So the program makes one call that its own filter must trap,
 // and what arrives here has to come from it. This shows as well that the filter is ours in effect
 // and that the program's tasks are visible from here.
@@ -118,9 +102,9 @@ Result<UniqueFd> bind_socket(const std::string& path) {
   if (errno == ECONNREFUSED) (void)unlink(path.c_str());
   UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return fail_errno(errno, "socket");
-  // Mode before it can be reached: umask is the whole process's, fchmod on the socket is not.
-  if (fchmod(fd.get(), 0600) != 0) return fail_errno(errno, "fchmod");
   if (bind(fd.get(), name, sizeof(address)) != 0) return fail_errno(errno, "bind " + path);
+  // Anybody may ask; the kernel says who it is. Until here umask was stricter.
+  if (chmod(path.c_str(), 0666) != 0) return fail_errno(errno, "chmod " + path);
   if (listen(fd.get(), 64) != 0) return fail_errno(errno, "listen on " + path);
   return fd;
 }
@@ -162,13 +146,15 @@ void AttachServer::accept_loop() {
     if (!peer.valid()) continue;
     reap(/*all=*/false);
     std::lock_guard lock(mutex_);
-    if (connections_.size() >= options_.max_connections) {
-      Error busy{Code::kUnavailable, "too many programs attach at once; try again", EAGAIN, {}};
-      (void)send_reply_error(peer.get(), busy);
+    auto who = peer_of(peer.get());
+    auto seated = who ? check_seat(who->uid) : Status(tl::unexpected(who.error()));
+    if (!seated) {
+      (void)send_reply_error(peer.get(), seated.error());
       continue;
     }
     Connection& connection = connections_.emplace_back();
     connection.socket = std::move(peer);
+    connection.peer = *std::move(who);
     connection.thread = std::thread([this, &connection] {
       serve(connection);
       // Closed here, not when the thread is joined: that may be a long time from now.
@@ -177,6 +163,22 @@ void AttachServer::accept_loop() {
       connection.done.store(true, std::memory_order_release);
     });
   }
+}
+
+Status AttachServer::check_seat(uid_t uid) const {
+  std::size_t theirs = 0;
+  std::size_t others = 0;
+  for (const Connection& connection : connections_) {
+    if (connection.peer.uid != 0) ++others;
+    if (connection.peer.uid == uid) ++theirs;
+  }
+  const std::size_t most = options_.max_connections;
+  const std::size_t share = std::max<std::size_t>(most / 4, 1);
+  bool room = connections_.size() < most;
+  // A user who holds connections open keeps out neither other users nor root.
+  if (uid != 0) room = room && theirs < share && others < most - share;
+  if (room) return {};
+  return fail(Code::kUnavailable, "too many programs attach at once; try again");
 }
 
 void AttachServer::reap(bool all) {
@@ -205,14 +207,12 @@ void AttachServer::serve(Connection& connection) {
   if (auto set = set_timeouts(socket, options_.patience); !set) return give_up(set.error());
   auto packet = receive_packet(socket);
   if (!packet) return give_up(packet.error());
-  auto credentials = peer_of(socket);
-  if (!credentials) return give_up(credentials.error());
   v1::AttachRequest request;
   if (!request.ParseFromString(packet->bytes)) {
     return give_up({Code::kInvalidArgument, "not an AttachRequest", 0, {}});
   }
 
-  AttachPeer peer{credentials->pid, request.command().substr(0, 256)};
+  AttachPeer peer{connection.peer, request.command().substr(0, 256)};
   auto offer = handler_.offer(request.endpoint(), peer);
   if (!offer) return give_up(offer.error());
   v1::AttachReply reply;

@@ -14,14 +14,14 @@
 #include "common/net_types.h"
 #include "common/result.h"
 #include "common/unique_fd.h"
+#include "vbond/access/local_peer.h"
 #include "vbond/attach/protocol.h"
 #include "vbond/kernel/notification_port.h"
 
 namespace qmasq::vbond {
 
-// A program that wants in, as the kernel tells it (SO_PEERCRED); the command is its own word.
-struct AttachPeer {
-  pid_t pid = 0;
+// A program that wants in, as the kernel tells it; the command is its own word.
+struct AttachPeer : LocalPeer {
   std::string command;
 };
 
@@ -35,7 +35,7 @@ class AttachHandler {
     UniqueFd netns;
   };
   virtual ~AttachHandler() = default;
-  // Resolves the endpoint, has its namespace made or joined.
+  // Whether the program may at all; then resolves the endpoint, has its namespace made or joined.
   [[nodiscard]] virtual Result<Offer> offer(const std::string& endpoint,
                                             const AttachPeer& peer) = 0;
   // The program has its filter in place; from here on the port is the agent's. The program execs
@@ -48,13 +48,14 @@ struct AttachServerOptions {
   std::string socket = kDefaultAttachSocket;
   // A peer that stalls the protocol is let go.
   std::chrono::milliseconds patience{5000};
+  // A quarter of it at most for one user who is not root, and a quarter kept for root.
   unsigned max_connections = 32;
 };
 
 // The agent's side of the attach protocol: one thread that accepts, one for each program that is
 // on its way in. A slow program delays nobody else; beyond max_connections programs are told to try
-// again. Only root may attach: the program joins network namespaces and is trusted to mask its own
-// device nodes before it execs the tenant's command.
+// again. The socket is open to all (0666): the handler says who may attach to what. A listener is
+// taken only from the very process that it listens to.
 class AttachServer {
  public:
   // Binds and starts. An old socket file is replaced when nobody listens on it; otherwise
@@ -69,6 +70,7 @@ class AttachServer {
  private:
   struct Connection {
     UniqueFd socket;
+    LocalPeer peer;
     std::atomic<bool> done = false;
     std::thread thread;
   };
@@ -76,6 +78,8 @@ class AttachServer {
   AttachServer(AttachServerOptions options, AttachHandler& handler, UniqueFd socket, UniqueFd stop);
   void accept_loop();
   void serve(Connection& connection);
+  // Whether one more of this user may come in. REQUIRES: mutex_ held.
+  [[nodiscard]] Status check_seat(uid_t uid) const;
   void reap(bool all);
 
   const AttachServerOptions options_;

@@ -12,7 +12,7 @@ inline constexpr const char* kDefaultAttachSocket = "/run/qmasq/attach.sock";
 inline constexpr std::size_t kMaxAttachMessage = 64 * 1024;  // bytes of one packet
 
 struct AttachMount {
-  std::string source;
+  std::string source;  // empty: nothing, an empty directory over the target
   std::string target;
   bool read_only = false;
   bool no_devices = false;

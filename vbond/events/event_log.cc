@@ -50,6 +50,12 @@ const char* to_string(EventType type) {
       return "limit-unenforced";
     case EventType::kLimitEnforced:
       return "limit-enforced";
+    case EventType::kGuardViolation:
+      return "guard-violation";
+    case EventType::kRestored:
+      return "restored";
+    case EventType::kKeeper:
+      return "keeper";
   }
   return "unknown";
 }

@@ -39,6 +39,9 @@ enum class EventType {
   kOverRate,         // a verb was refused: it came too soon after others
   kLimitUnenforced,  // a limit of a QoS policy does not hold (any more); the reason says why
   kLimitEnforced,    // it does (again)
+  kGuardViolation,   // a program made a verb call that was not let run, and was ended
+  kRestored,         // a program of an agent before this one goes on with this one
+  kKeeper,           // the keeper came or went, or the journal did not tell all of it
 };
 [[nodiscard]] const char* to_string(EventType type);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vbond/intercept/address_handles.h"
 
+#include <algorithm>
+
 #include "vbond/rename/connection_table.h"
 
 namespace qmasq::vbond {
@@ -8,6 +10,10 @@ namespace qmasq::vbond {
 std::optional<std::uint32_t> AddressHandles::next_number() {
   if (used_ == kFirstAddressHandle) return std::nullopt;
   return kFirstAddressHandle + used_++;
+}
+
+void AddressHandles::used(std::uint32_t number) {
+  used_ = std::max(used_, number - kFirstAddressHandle + 1);
 }
 
 bool AddressHandles::add(std::uint32_t handle, std::uint32_t number) {

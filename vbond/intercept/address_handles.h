@@ -19,6 +19,9 @@ class AddressHandles {
   // For the next one. From vbond::kFirstAddressHandle on; nothing: all are used up.
   [[nodiscard]] std::optional<std::uint32_t> next_number();
 
+  // Given by an agent before this one.
+  void used(std::uint32_t number);
+
   // The kernel gave `handle`. False: the program holds a cut one by this handle. The object stays
   // as its filler; ask the kernel for another.
   [[nodiscard]] bool add(std::uint32_t handle, std::uint32_t number);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "vbond/intercept/services.h"
+#include "vbond/survival/ledger.h"
 
 namespace qmasq::vbond {
 namespace {
@@ -21,15 +22,24 @@ std::int64_t nanoseconds(std::chrono::steady_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
 
+std::optional<std::uint64_t> start_of(TaskInspector& tasks, pid_t pid) {
+  auto started = tasks.started(pid);
+  if (!started) return std::nullopt;
+  return *started;
+}
+
 }  // namespace
 
 Attachment::Attachment(Services& services, std::unique_ptr<NotificationPort> port,
-                       EndpointUid endpoint_in, std::string endpoint_name_in, pid_t pid_in,
-                       std::string command_in, Handler handler, std::function<void()> wake_steward)
-    : endpoint(endpoint_in),
-      endpoint_name(std::move(endpoint_name_in)),
-      pid(pid_in),
-      command(std::move(command_in)),
+                       Identity identity, Handler handler, std::function<void()> wake_steward)
+    : endpoint(identity.endpoint),
+      endpoint_name(std::move(identity.endpoint_name)),
+      pid(identity.pid),
+      command(std::move(identity.command)),
+      started(start_of(services.parts.tasks, pid)),
+      number(identity.number),
+      custody(std::move(identity.custody)),
+      restored(identity.restored),
       tenancy(services.parts.admission.tenancy(endpoint, endpoint_name)),
       services_(services),
       port_(std::move(port)),
@@ -45,16 +55,27 @@ Attachment::~Attachment() {
   }
 }
 
-void Attachment::start() {
+void Attachment::start(const std::vector<CallSlot*>& left) {
+  for (CallSlot* slot : left)
+    add_receiver(slot);
   add_receiver();
 }
 
-void Attachment::add_receiver() {
+void Attachment::add_receiver(CallSlot* left) {
   std::lock_guard lock(mutex_);
   if (stopping()) return;
   auto& receiver = *receivers_.emplace_back(std::make_unique<Receiver>());
-  receiver.thread = std::thread([this, &receiver] {
+  Ledger* ledger = number != 0 ? services_.ledger() : nullptr;
+  receiver.slot = left != nullptr || ledger == nullptr ? left : ledger->claim(number);
+  receiver.thread = std::thread([this, &receiver, left] {
+    port_->enter();
+    if (left != nullptr) {
+      if (auto call = left->notification.read()) serve(receiver, *call);
+    }
     receive_loop(receiver);
+    // A call that was not answered because the agent stops is the next one's.
+    if (receiver.slot != nullptr && (!stopping() || port_->hung_up()))
+      services_.ledger()->release(receiver.slot);
     services_.metrics.add_receivers(-1);
     receiver.done.store(true, std::memory_order_release);
   });
@@ -62,9 +83,15 @@ void Attachment::add_receiver() {
 }
 
 void Attachment::receive_loop(Receiver& self) {
-  port_->enter();
+  NotificationSpace own;
+  NotificationSpace& space = self.slot != nullptr ? self.slot->notification : own;
   while (!stopping()) {
-    auto call = port_->receive();
+    if (self.slot != nullptr) {
+      // In this order: a call that is not cleared yet must not look like one just received.
+      space.clear();
+      self.slot->stage.store(CallStage::kReceived, std::memory_order_release);
+    }
+    auto call = port_->receive(space);
     if (!call) {
       if (call.error() == EINTR) {
         if (surplus()) return;
@@ -78,13 +105,18 @@ void Attachment::receive_loop(Receiver& self) {
                     endpoint_name, pid, call.error());
       return;
     }
-    self.busy_since.store(nanoseconds(services_.parts.clock.now()), std::memory_order_relaxed);
-    calls_.fetch_add(1, std::memory_order_seq_cst);  // before the look in wake_steward_
-    wake_steward_();
-    handler_(*this, *call);
-    self.busy_since.store(0, std::memory_order_relaxed);
+    if (self.slot != nullptr) services_.ledger()->pass(Ledger::Point::kReceived);
+    serve(self, *call);
     if (surplus()) return;
   }
+}
+
+void Attachment::serve(Receiver& self, const Notification& call) {
+  self.busy_since.store(nanoseconds(services_.parts.clock.now()), std::memory_order_relaxed);
+  calls_.fetch_add(1, std::memory_order_seq_cst);  // before the look in wake_steward_
+  wake_steward_();
+  handler_(*this, call, self.slot);
+  self.busy_since.store(0, std::memory_order_relaxed);
 }
 
 bool Attachment::surplus() {

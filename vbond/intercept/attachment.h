@@ -13,6 +13,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,9 +24,11 @@
 #include "vbond/intercept/context_table.h"
 #include "vbond/intercept/flights.h"
 #include "vbond/kernel/notification_port.h"
+#include "vbond/survival/custody.h"
 
 namespace qmasq::vbond {
 
+struct CallSlot;
 struct Services;
 
 // One listener: a program that attached, and all it forks or execs.
@@ -48,11 +51,21 @@ struct Services;
 // as long as the NIC wants.
 class Attachment {
  public:
-  using Handler = std::function<void(Attachment&, const Notification&)>;
+  // `slot`: where the call is noted for who comes after this agent; null: nowhere.
+  using Handler = std::function<void(Attachment&, const Notification&, CallSlot* slot)>;
+  // The program.
+  struct Identity {
+    EndpointUid endpoint;
+    std::string endpoint_name;
+    pid_t pid = 0;
+    std::string command;
+    std::uint64_t number = 0;  // of its listener, never given twice; 0: it does not survive
+    Custody::Ticket custody;   // of its listener
+    bool restored = false;     // it attached to an agent before this one
+  };
 
-  Attachment(Services& services, std::unique_ptr<NotificationPort> port, EndpointUid endpoint,
-             std::string endpoint_name, pid_t pid, std::string command, Handler handler,
-             std::function<void()> wake_steward);
+  Attachment(Services& services, std::unique_ptr<NotificationPort> port, Identity identity,
+             Handler handler, std::function<void()> wake_steward);
   // Waits for all threads of the attachment.
   ~Attachment();
   Attachment(const Attachment&) = delete;
@@ -62,22 +75,35 @@ class Attachment {
   const std::string endpoint_name;
   const pid_t pid;
   const std::string command;
+  // With pid, the program itself; nothing: it was gone already.
+  const std::optional<std::uint64_t> started;
+  const std::uint64_t number;
+  const Custody::Ticket custody;
+  const bool restored;
   const std::shared_ptr<Tenancy> tenancy;
   Flights flights;
   Brake brake;
 
   [[nodiscard]] NotificationPort& port() { return *port_; }
   [[nodiscard]] ContextTable& contexts() { return contexts_; }
+  [[nodiscard]] const ContextTable& contexts() const { return contexts_; }
 
   // The endpoint is gone: verbs and opens fail with ENODEV, all else goes on.
   void revoke() {
     revoked_.store(true, std::memory_order_release);
     brake.release();
   }
+  // Its program broke out: whoever of it makes a trapped call dies.
+  void condemn() {
+    condemned_.store(true, std::memory_order_release);
+    revoke();
+  }
+  [[nodiscard]] bool condemned() const { return condemned_.load(std::memory_order_acquire); }
   [[nodiscard]] bool revoked() const { return revoked_.load(std::memory_order_acquire); }
 
-  // Starts the first receiver.
-  void start();
+  // Starts the first receiver, and one for each call that an agent before this one has received and
+  // not answered.
+  void start(const std::vector<CallSlot*>& left = {});
   // Receivers end as soon as they can: kick() until finished().
   void stop();
   [[nodiscard]] bool stopping() const { return stopping_.load(std::memory_order_acquire); }
@@ -101,13 +127,16 @@ class Attachment {
     std::thread thread;
     std::atomic<std::int64_t> busy_since{0};  // steady clock, ns; 0: waiting for a call
     std::atomic<bool> done{false};
+    CallSlot* slot = nullptr;
   };
   struct Burial {
     std::shared_ptr<Context> context;
     bool abandoned = false;
   };
 
-  void add_receiver();
+  // `left`: with a call in it. Null: the receiver takes a slot if there is one.
+  void add_receiver(CallSlot* left = nullptr);
+  void serve(Receiver& self, const Notification& call);
   void receive_loop(Receiver& self);
   void bury_loop();
   [[nodiscard]] bool surplus();
@@ -118,6 +147,7 @@ class Attachment {
   const std::function<void()> wake_steward_;
   ContextTable contexts_;
   std::atomic<bool> revoked_{false};
+  std::atomic<bool> condemned_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> calls_{0};
   std::atomic<int> to_leave_{0};  // receivers that should end

@@ -173,6 +173,7 @@ Answer check_create(Trap& trap, Context& context, const uverbs::Call& call,
       return Answer::fails(allowed.error(), Outcome::kRefused);
     }
   }
+  trap.qp_type = static_cast<std::uint32_t>(create->type);
   Answer answer = run_counted(trap, context, verb, qos::Resource::kQueuePairs);
   if (answer.how != Answer::How::kRun) return answer;
   std::lock_guard lock(context.mutex);

@@ -33,6 +33,22 @@ int modify_queue_pair(Context& context, const uverbs::ModifyQp& command) {
   return run(context, call);
 }
 
+uverbs::ErrnoOr<uverbs::QueryQpResp> query_queue_pair(Context& context, std::uint32_t handle) {
+  auto call =
+      uverbs::CallBuilder::invoke_write(static_cast<std::uint32_t>(uverbs::WriteCommand::kQueryQp),
+                                        context.driver_id.load(std::memory_order_relaxed));
+  std::array<std::byte, uverbs::kQueryQpSize> core_in{};
+  // The kernel fills in all it has, whatever is asked for; some drivers look at the mask.
+  constexpr std::uint32_t kAsked = uverbs::qp_mask::kState | uverbs::qp_mask::kAv |
+                                   uverbs::qp_mask::kDestQpn | uverbs::qp_mask::kAccessFlags;
+  if (!uverbs::encode_query_qp({handle, kAsked}, core_in)) return tl::unexpected(EINVAL);
+  int err = call.add_in(uverbs::attr::kCoreIn, core_in);
+  if (err == 0) err = call.add_out(uverbs::attr::kCoreOut, uverbs::kQueryQpRespSize);
+  if (err == 0) err = run(context, call);
+  if (err != 0) return tl::unexpected(err);
+  return uverbs::decode_query_qp_resp(call.out(uverbs::attr::kCoreOut));
+}
+
 int destroy_queue_pair(Context& context, std::uint32_t handle) {
   constexpr std::size_t kResponse = 4;  // struct ib_uverbs_destroy_qp_resp
   uverbs::CallBuilder call(static_cast<std::uint16_t>(uverbs::Object::kQp), 1,
@@ -90,6 +106,14 @@ void destroy_all_counted(Context& context) {
   context.inventory.clear();
 }
 
+// QPs that were made behind the agent's back. REQUIRES: context.mutex held.
+void find_smuggled(Context& context) {
+  auto listing = ContextObjects(context).list(qos::Resource::kQueuePairs);
+  if (!listing) return;
+  for (std::uint32_t handle : listing->handles)
+    context.queue_pairs.try_emplace(handle);
+}
+
 }  // namespace
 
 void close_context(Services& services, Context& context, const std::string& endpoint_name,
@@ -100,6 +124,7 @@ void close_context(Services& services, Context& context, const std::string& endp
     if (context.closed) return;
     context.closed = true;
     queue_pairs = context.queue_pairs.size();
+    if (services.guard().state(context.slot).condemned) find_smuggled(context);
     // A QP that stays (its NIC is gone) goes with the file. So do address handles: without a QP
     // nothing can be sent to them.
     for (const auto& [handle, type] : context.queue_pairs)
@@ -109,6 +134,7 @@ void close_context(Services& services, Context& context, const std::string& endp
     services.parts.renamer.context_closed(context.info);
     destroy_all_counted(context);
   }
+  if (context.custody != nullptr) services.custody()->drop(context.custody);
   services.metrics.add_queue_pairs(-static_cast<int>(queue_pairs));
   services.metrics.add_contexts(-1);
   if (abandoned) services.metrics.count_abandoned();

@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "vbond/admission/inventory.h"
+#include "vbond/guard/guard.h"
 #include "vbond/intercept/address_handles.h"
 #include "vbond/intercept/metrics.h"
 #include "vbond/kernel/task_inspector.h"
 #include "vbond/kernel/verbs_device.h"
 #include "vbond/rename/verdict.h"
+#include "vbond/survival/custody.h"
 #include "vbond/uverbs/abi.h"
 #include "vbond/uverbs/qp.h"
 
@@ -38,7 +40,8 @@ struct Context : std::enable_shared_from_this<Context> {
 
   const ContextInfo info;
   const std::unique_ptr<VerbsFile> file;
-  const bool software;  // rxe, siw: doorbells by write(), nothing but memory regions is pinned
+  Guard::Slot slot = 0;  // set before anybody else has the context
+  const bool software;   // rxe, siw: doorbells by write(), nothing but memory regions is pinned
 
   // As the tenant's calls carry it once one of them succeeded; until then what the driver's name
   // says, 0 unknown.
@@ -57,6 +60,9 @@ struct Context : std::enable_shared_from_this<Context> {
   std::vector<uverbs::QpType> pending;
   Inventory inventory;  // guarded by mutex
 
+  // Of the file, where it is to outlive the agent; set before anybody else has the context.
+  Custody::Ticket custody;
+
   // For HolderWatch alone.
   std::mutex holder_mutex;
   TaskInspector::Holder holder;  // where the descriptor was seen last
@@ -66,6 +72,8 @@ struct Context : std::enable_shared_from_this<Context> {
 
 // Verbs of the agent's own; their errno. REQUIRES: context.mutex held, not closed.
 [[nodiscard]] int modify_queue_pair(Context& context, const uverbs::ModifyQp& command);
+[[nodiscard]] uverbs::ErrnoOr<uverbs::QueryQpResp> query_queue_pair(Context& context,
+                                                                    std::uint32_t handle);
 [[nodiscard]] int destroy_queue_pair(Context& context, std::uint32_t handle);
 [[nodiscard]] int destroy_address_handle(Context& context, std::uint32_t handle);
 // A CQ, an SRQ or a memory region.

@@ -8,9 +8,13 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "vbond/intercept/executor.h"
+#include "vbond/intercept/noted_call.h"
 #include "vbond/intercept/quota.h"
+#include "vbond/intercept/turn.h"
+#include "vbond/survival/ledger.h"
 #include "vbond/uverbs/call.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/doorbell.h"
@@ -27,17 +31,24 @@ constexpr std::uint64_t kPageSize = 4096;  // the smallest there is
 
 }  // namespace
 
-void Dispatcher::handle(Attachment& attachment, const Notification& call) {
+void Dispatcher::handle(Attachment& attachment, const Notification& call, CallSlot* slot) {
   const Clock& clock = services_.parts.clock;
   auto start = clock.now();
   attachment.flights.landed(call.tid);
-  Trap trap(services_, attachment, call);
-  Answer answer = serve(trap);
+  if (attachment.condemned()) {
+    end_caller(attachment, call);
+    return;
+  }
+  Trap trap(services_, attachment, call, slot);
+  std::optional<Answer> finished;
+  if (slot != nullptr) finished = finish_noted(trap);
+  Answer answer = finished ? *finished : serve(trap);
   if (trap.over_rate || (trap.unpaid && answer.err != 0)) {
     const auto refused = clock.now();
     attachment.brake.wait(attachment.brake.refused(refused));
     start += clock.now() - refused;  // the metrics are about serving
   }
+  if (slot != nullptr) services_.ledger()->pass(Ledger::Point::kCopiedBack);
   int err = 0;
   switch (answer.how) {
     case Answer::How::kReturn:
@@ -45,21 +56,30 @@ void Dispatcher::handle(Attachment& attachment, const Notification& call) {
       break;
     case Answer::How::kRun:
       err = attachment.port().let_run(call.id);
-      if (err != 0 && trap.expectation.context) {
-        Context& context = *trap.expectation.context;
-        std::lock_guard lock(context.mutex);
-        context.inventory.withdraw(trap.expectation.flight);
-      }
+      if (err != 0 && trap.permitted) (void)services_.guard().withdraw(trap.permitted->slot);
       break;
     case Answer::How::kDone:
     case Answer::How::kGone:
       break;
   }
+  if (trap.expectation.context && (answer.how != Answer::How::kRun || err != 0)) {
+    Context& context = *trap.expectation.context;
+    std::lock_guard lock(context.mutex);
+    context.inventory.withdraw(trap.expectation.flight);
+  }
+  if (slot != nullptr) services_.ledger()->pass(Ledger::Point::kAnswered);
   if (trap.row == kNotCounted) return;
   // ENOENT: killed, or interrupted where the kernel has no WAIT_KILLABLE_RECV. What the agent
   // executed stays done, as if the signal had come right after the call.
   if (err != 0) answer.outcome = Outcome::kGone;
   services_.metrics.count(trap.row, answer.outcome, clock.now() - start);
+}
+
+void Dispatcher::end_caller(Attachment& attachment, const Notification& call) {
+  TaskInspector& tasks = services_.parts.tasks;
+  auto pid = tasks.process_of(call.tid);
+  if (pid && tasks.end(*pid, [&] { return attachment.port().alive(call.id); }) == 0) return;
+  (void)attachment.port().answer(call.id, 0, EPERM);
 }
 
 Answer Dispatcher::serve(Trap& trap) {
@@ -173,6 +193,8 @@ Answer Dispatcher::ring(Trap& trap, Context& context) {
   }
   trap.row = InterceptMetrics::row(OtherCall::kDoorbell);
   if (!trap.alive()) return Answer::gone();
+  if (services_.guard().state(context.slot).condemned)
+    return Answer::fails(ENODEV, Outcome::kRefused);
   // Not under context.mutex: nothing is decided here, and a doorbell must not wait for a verb.
   auto call =
       uverbs::ring_call(doorbell->qp_handle, context.driver_id.load(std::memory_order_relaxed));

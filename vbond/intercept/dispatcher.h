@@ -33,7 +33,9 @@ class Dispatcher {
       : services_(services), watch_(watch), owned_elsewhere_(std::move(owned_elsewhere)) {}
 
   // Serves and answers one call, counts and times it.
-  void handle(Attachment& attachment, const Notification& call);
+  // `slot`: where it is noted, or null; with a call that an agent before this one was busy with, it
+  // is finished.
+  void handle(Attachment& attachment, const Notification& call, CallSlot* slot);
 
  private:
   struct OpenCall {
@@ -42,9 +44,15 @@ class Dispatcher {
   };
   using Found = ErrnoOr<std::shared_ptr<Context>>;
 
+  // The workload is to end, and this process of it is still there.
+  void end_caller(Attachment& attachment, const Notification& call);
+  // Puts the context under the guard, before a tenant can use it. 0 or an errno, reported.
+  [[nodiscard]] int put_under_guard(Trap& trap, Context& context);
   [[nodiscard]] Answer serve(Trap& trap);
   [[nodiscard]] Answer serve_open(Trap& trap);
   [[nodiscard]] Answer open_device(Trap& trap, const std::string& node, std::uint64_t flags);
+  // Puts the context's file into custody, where there is one.
+  void keep(Trap& trap, Context& context, int number);
   [[nodiscard]] Answer hand_over(Trap& trap, const std::shared_ptr<Context>& context,
                                  bool close_on_exec);
   [[nodiscard]] Answer serve_ioctl(Trap& trap);

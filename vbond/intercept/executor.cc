@@ -10,8 +10,12 @@
 #include <vector>
 
 #include "vbond/intercept/checks.h"
+#include "vbond/intercept/noted_call.h"
 #include "vbond/intercept/quota.h"
+#include "vbond/intercept/restored_context.h"
+#include "vbond/intercept/turn.h"
 #include "vbond/rename/renamer.h"
+#include "vbond/survival/ledger.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/device.h"
 #include "vbond/uverbs/objects.h"
@@ -55,6 +59,11 @@ class Execution {
       return err == ESRCH ? Answer::gone() : Answer::fails(err);
     }
     if (!trap_.alive()) return Answer::gone();
+    if (trap_.slot != nullptr) trap_.services.ledger()->pass(Ledger::Point::kCopied);
+    if (needs_state() && !trap_.services.gate.wait(trap_.attachment)) {
+      // Left to the next agent as it came.
+      return trap_.attachment.stopping() ? Answer::gone() : Answer::fails(EAGAIN);
+    }
     if (auto kind = made_by(verb_)) {
       auto charge = reserve(trap_, verb_.name, context_.inventory.amounts(*kind, {}));
       if (!charge) return charge.error();
@@ -64,8 +73,8 @@ class Execution {
     Outcome outcome = Outcome::kExecuted;
     std::int64_t value = 0;
     {
-      std::lock_guard lock(context_.mutex);
-      if (context_.closed) return Answer::fails(ENODEV, Outcome::kRefused);
+      auto turn = take_turn(trap_, context_);
+      if (!turn) return turn.error();
       if (verb_.handler == Handler::kQueryGidEntry || verb_.handler == Handler::kQueryGidTable) {
         outcome = Outcome::kAnswered;
         if (auto done = answer_gids(); !done)
@@ -73,12 +82,7 @@ class Execution {
       } else {
         if (auto ok = before(); !ok) return Answer::fails(ok.error().err, ok.error().outcome);
         if (done_) return Answer::returns(0, Outcome::kAnswered);
-        auto sealed = builder_.seal();
-        if (!sealed) {
-          after(sealed.error());
-          return Answer::fails(sealed.error());
-        }
-        auto result = call_kernel(sealed->data());
+        auto result = call_kernel();
         after(result ? 0 : result.error());
         if (!result) return Answer::fails(result.error());
         if (spoiled_) return Answer::fails(EIO);
@@ -343,10 +347,10 @@ class Execution {
   }
 
   // Again where the handle is one that the tenant still has of another: see AddressHandles.
-  uverbs::ErrnoOr<std::int64_t> create_ah(std::byte* call) {
+  uverbs::ErrnoOr<std::int64_t> create_ah(const CallNote& note) {
     for (;;) {
-      auto result = context_.file->call(call);
-      if (!result) return tl::unexpected(result.error());
+      auto result = call_noted(trap_, context_, builder_, note);
+      if (!result) return result;
       auto handle = uverbs::decode_create_ah_resp(builder_.out(uverbs::attr::kCoreOut));
       if (!handle) return tl::unexpected(EIO);
       handle_ = *handle;
@@ -354,11 +358,48 @@ class Execution {
     }
   }
 
-  uverbs::ErrnoOr<std::int64_t> call_kernel(std::byte* call) {
-    if (verb_.handler == Handler::kCreateAh) return create_ah(call);
-    auto result = context_.file->call(call);
-    if (!result) return tl::unexpected(result.error());
-    return *result;
+  uverbs::ErrnoOr<std::int64_t> call_kernel() {
+    CallNote note;
+    note.handle = handle_;
+    note.number = ah_plan_.key.handle;
+    note.type = static_cast<std::uint32_t>(created_type_);
+    note.driver_id = driver_id_;
+    note.state_before = plan_.state_before;
+    note.existed = existed();
+    if (verb_.handler == Handler::kCreateAh) return create_ah(note);
+    return call_noted(trap_, context_, builder_, note);
+  }
+
+  // What is destroyed is known to be there.
+  [[nodiscard]] bool existed() const {
+    if (verb_.handler == Handler::kDestroyAh) {
+      return context_.address_handles.find(handle_).has_value();
+    }
+    const auto kind = destroyed_by(verb_);
+    if (!kind) return false;
+    // On hardware the tenant makes its queues itself.
+    if (*kind != qos::Resource::kMemoryRegions && !context_.software) return true;
+    return region_ || context_.inventory.find(*kind, handle_).has_value();
+  }
+
+  // What only the controller's state can answer.
+  [[nodiscard]] bool needs_state() {
+    switch (verb_.handler) {
+      case Handler::kCreateQp:
+      case Handler::kCreateAh:
+      case Handler::kQueryGidEntry:
+      case Handler::kQueryGidTable:
+      case Handler::kQueryPort:
+      case Handler::kQueryDevice:
+        return true;
+      case Handler::kModifyQp: {
+        auto command = uverbs::decode_modify_qp(builder_.in(uverbs::attr::kCoreIn), verb_.key.form);
+        return command && !command->goes_to(uverbs::QpState::kErr) &&
+               !command->goes_to(uverbs::QpState::kReset);
+      }
+      default:
+        return false;
+    }
   }
 
   Judged before_destroy_ah() {
@@ -470,22 +511,7 @@ class Execution {
 
   void undo_create() {
     std::lock_guard lock(context_.mutex);
-    if (context_.closed) return;
-    if (verb_.handler == Handler::kCreateQp) {
-      if (destroy_queue_pair(context_, handle_) == 0) forget(handle_);
-      return;
-    }
-    if (verb_.handler != Handler::kCreateAh) {
-      const qos::Resource kind = *made_by(verb_);
-      if (destroy_counted(context_, kind, handle_) == 0) context_.inventory.gone(kind, handle_);
-      return;
-    }
-    const auto held = context_.address_handles.find(handle_);
-    if (!held || !held->in_kernel) {
-      context_.address_handles.remove(handle_);  // cut meanwhile
-    } else if (destroy_address_handle(context_, handle_) == 0) {
-      forget_ah();
-    }
+    if (!context_.closed) forget_made(trap_.services, context_, verb_, handle_);
   }
 
   Trap& trap_;
@@ -532,7 +558,7 @@ Answer serve_verb(Trap& trap, Context& context, const uverbs::Call& call, const 
                         verb.handler == Handler::kDestroyQp ||
                         (verb.run_in == uverbs::RunIn::kAgentOnSoftwareNic && context.software);
   if (by_agent) return execute(trap, context, call, verb);
-  return check_and_run(trap, context, call, verb);
+  return let_run(trap, context, call, check_and_run(trap, context, call, verb));
 }
 
 }  // namespace qmasq::vbond

@@ -16,7 +16,7 @@
 // Let run: arguments are copied, checked, and the kernel reads them again in the tenant's own
 // call, which another thread may have changed by then. So what is checked here (a QP type on
 // hardware, an SRQ type, a back door in GET_CONTEXT) keeps honest programs within what is offered
-// and proves nothing about hostile ones; design section 9 says what closes that.
+// and proves nothing about hostile ones: the guard does (turn.h).
 //
 // CQs and SRQs. As QPs: executed on software NICs, where nothing is pinned, run in the tenant on
 // hardware; destroyed by the agent everywhere, and so are memory regions. How they are counted for
@@ -26,9 +26,9 @@
 // certain. On hardware creation must run in the tenant (it pins the caller's memory): the type
 // asked for is remembered as pending, and the first verb on a QP of unknown handle, once the kernel
 // has confirmed the handle, takes a pending type if all that are pending agree (they do in
-// practice). Unproven on hardware, then: that the type is the one that was checked, and the QP's
-// number, which no verb tells. Addresses do not depend on either: they are judged in MODIFY_QP,
-// which is always executed. Destruction is executed on every NIC.
+// practice). That it is the type that was checked is the guard's to see to. Unproven on hardware is
+// the QP's number, which no verb tells. Addresses do not depend on either: they are judged in
+// MODIFY_QP, which is always executed. Destruction is executed on every NIC.
 namespace qmasq::vbond {
 
 [[nodiscard]] Answer serve_verb(Trap& trap, Context& context, const uverbs::Call& call,

@@ -22,11 +22,14 @@
 #include "vbond/events/event_log.h"
 #include "vbond/intercept/attachment.h"
 #include "vbond/intercept/dispatcher.h"
+#include "vbond/intercept/ending.h"
 #include "vbond/intercept/holder_watch.h"
 #include "vbond/intercept/quota.h"
+#include "vbond/intercept/restored_context.h"
 #include "vbond/intercept/services.h"
 #include "vbond/rename/endpoint_table.h"
 #include "vbond/rename/renamer.h"
+#include "vbond/survival/ledger.h"
 
 namespace qmasq::vbond {
 namespace {
@@ -48,7 +51,12 @@ Hands hands_on(Context& context) {
         const int err = destroy_address_handle(context, handle);
         if (err == 0) context.address_handles.cut(handle);
         return err;
-      }};
+      },
+      [&context](std::uint32_t handle) { return query_queue_pair(context, handle); }};
+}
+
+std::uint64_t page_size() {
+  return static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace
@@ -58,15 +66,15 @@ Hands hands_on(Context& context) {
 class Interceptor::Impl {
  public:
   Impl(const Parts& parts, InterceptOptions options)
-      : services_{parts, std::move(options), InterceptMetrics(parts.registry), 1,
-                  [this](const Tenancy& tenancy, bool all_of_vpc) {
-                    reclaim(everything(), watch_, services_.parts.tasks, tenancy, all_of_vpc);
-                  }},
+      : services_{parts, std::move(options), InterceptMetrics(parts.registry)},
         watch_(services_),
         dispatcher_(services_, watch_,
                     [this](const Attachment& asking, int own) { return owned(asking, own); }),
         epoll_(epoll_create1(EPOLL_CLOEXEC)),
         wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    services_.reclaim = [this](const Tenancy& tenancy, bool all_of_vpc) {
+      reclaim(everything(), watch_, services_.parts.tasks, tenancy, all_of_vpc);
+    };
     watch_descriptor(wake_.get(), EPOLLIN);
     steward_ = std::thread([this] { steward_loop(); });
     watcher_ = std::thread([this] { watcher_loop(); });
@@ -93,35 +101,87 @@ class Interceptor::Impl {
     for (char& each : command) {
       if (static_cast<unsigned char>(each) < 0x20 || each == 0x7f) each = '?';
     }
-    const int descriptor = port->descriptor();
-    auto attachment = std::make_shared<Attachment>(
-        services_, std::move(port), endpoint, local->name, pid, command,
-        [this](Attachment& at, const Notification& call) { dispatcher_.handle(at, call); },
-        [this] { note_traffic(); });
-    {
-      std::lock_guard lock(mutex_);
-      if (stopped_) return fail(Code::kFailedPrecondition, "the agent is stopping");
-      if (attachments_.size() >= services_.options.max_attachments) {
-        return fail(Code::kResourceExhausted,
+    Attachment::Identity identity{endpoint, local->name, pid,  std::move(command),
+                                  0,        nullptr,     false};
+    if (Custody* custody = services_.custody()) {
+      identity.number = services_.ledger()->next_listener();
+      identity.custody =
+          custody->put(ListenerTag{identity.number, endpoint, local->name, pid, identity.command},
+                       port->descriptor());
+    }
+    auto attachment = make(std::move(port), identity);
+    std::unique_lock lock(mutex_);
+    Status status;
+    if (stopped_) {
+      status = fail(Code::kFailedPrecondition, "the agent is stopping");
+    } else if (attachments_.size() >= services_.options.max_attachments) {
+      status = fail(Code::kResourceExhausted,
                     "more than " + std::to_string(services_.options.max_attachments) +
                         " programs are attached on this host");
-      }
-      services_.metrics.add_attachments(1);
-      record(*attachment, EventType::kAttached, {});
-      attachment->start();
-      // Events of no kind: EPOLLHUP comes all the same, and the traps do not wake the steward.
-      watch_descriptor(descriptor, 0);
-      attachments_.push_back(attachment);
     }
-    return {};
+    if (status) {
+      record(*attachment, EventType::kAttached, {});
+      take_in(attachment, {});
+    } else if (identity.custody != nullptr) {
+      services_.custody()->drop(identity.custody);
+    }
+    return status;
+  }
+
+  void restore(Inherited inherited) {
+    Ledger& ledger = *services_.ledger();
+    std::unordered_map<std::uint64_t, std::vector<CallSlot*>> left;
+    std::unordered_map<std::uint64_t, AttachmentPtr> restored;
+    for (Inherited::Listener& each : inherited.listeners) {
+      left[each.tag.number] = ledger.take_left(each.tag.number);
+      restored[each.tag.number] =
+          make(std::move(each.port), {each.tag.endpoint, each.tag.endpoint_name, each.tag.pid,
+                                      each.tag.command, each.tag.number, each.custody, true});
+    }
+    for (Inherited::File& each : inherited.files) {
+      const AttachmentPtr& attachment = restored.at(each.tag.listener);
+      auto context = take_over(each, *attachment);
+      const bool guarded = put_under_guard(*context, *attachment);
+      restore_context(services_, *context, attachment->endpoint_name,
+                      inherited.connections[each.tag.id], left[each.tag.listener]);
+      services_.metrics.add_contexts(1);
+      if (!guarded) {
+        close_context(services_, *context, attachment->endpoint_name, /*abandoned=*/false);
+        continue;
+      }
+      (void)attachment->contexts().add(context);
+    }
+    // All contexts before the first call: a descriptor may have been passed on.
+    for (auto& [number, attachment] : restored) {
+      std::lock_guard lock(mutex_);
+      record(*attachment, EventType::kRestored, described(*attachment, left[number].size()));
+      take_in(attachment, left[number]);
+    }
+    ledger.forget_left();
+  }
+
+  void in_sync() {
+    Renamer& renamer = services_.parts.renamer;
+    for (const AttachmentPtr& attachment : snapshot()) {
+      if (!attachment->restored || services_.parts.endpoints.find(attachment->endpoint)) continue;
+      detach(*attachment);
+    }
+    auto contexts = contexts_by_id();
+    for (const QpKey& key : renamer.unadmitted()) {
+      auto at = contexts.find(key.context);
+      if (at == contexts.end()) continue;
+      Context& context = *at->second;
+      std::lock_guard lock(context.mutex);
+      if (!context.closed) renamer.readmit(context.info, key, hands_on(context));
+    }
+    // Behind that: a verb finds each connection with what the rules leave of it.
+    services_.gate.open();
+    enforce({});
   }
 
   void detach_endpoint(EndpointUid endpoint) {
     for (const AttachmentPtr& attachment : snapshot()) {
-      if (attachment->endpoint != endpoint) continue;
-      attachment->revoke();
-      attachment->bury(attachment->contexts().close(), /*abandoned=*/false);
-      attachment->wait_buried();
+      if (attachment->endpoint == endpoint) detach(*attachment);
     }
   }
 
@@ -129,11 +189,7 @@ class Interceptor::Impl {
     Renamer& renamer = services_.parts.renamer;
     const std::vector<QpKey> barred = renamer.barred_datagrams();
     if (effects.empty() && barred.empty()) return;
-    std::unordered_map<std::uint64_t, std::shared_ptr<Context>> contexts;
-    for (const AttachmentPtr& attachment : snapshot()) {
-      for (auto& context : attachment->contexts().all())
-        contexts.emplace(context->info.id, std::move(context));
-    }
+    auto contexts = contexts_by_id();
     auto with_context = [&](std::uint64_t id, auto&& act) {
       auto it = contexts.find(id);
       if (it == contexts.end()) return;  // closed: its QPs are gone
@@ -147,6 +203,30 @@ class Interceptor::Impl {
     }
     for (const QpKey& key : barred)
       with_context(key.context, [&](const Hands& hands) { renamer.bar_datagram(key, hands); });
+  }
+
+  void punish(const Violation& violation) {
+    services_.metrics.count_violation(violation.what);
+    AttachmentPtr guilty;
+    std::shared_ptr<Context> context;
+    for (const AttachmentPtr& attachment : everything()) {
+      for (auto& each : attachment->contexts().all()) {
+        if (violation.context == 0 || each->info.id != violation.context) continue;
+        guilty = attachment;
+        context = std::move(each);
+      }
+    }
+    Event event;
+    event.type = EventType::kGuardViolation;
+    event.pid = violation.pid;
+    event.command = violation.command;
+    event.reason = violation.reason;
+    if (guilty) {
+      event.endpoint = guilty->endpoint_name;
+      event.reason += "; " + std::to_string(end_workload(services_, *guilty, context)) +
+                      " more processes of the program were ended";
+    }
+    services_.parts.events.record(std::move(event));
   }
 
   InterceptStats stats() const {
@@ -168,6 +248,7 @@ class Interceptor::Impl {
       info.pid = attachment->pid;
       info.command = attachment->command;
       info.receivers = attachment->receivers();
+      info.restored = attachment->restored;
       for (const auto& context : attachment->contexts().all()) {
         ++info.contexts;
         info.queue_pairs += context->queue_pair_count.load(std::memory_order_relaxed);
@@ -179,9 +260,10 @@ class Interceptor::Impl {
 
   const InterceptOptions& options() const { return services_.options; }
 
-  bool stop(milliseconds patience) {
+  bool stop(milliseconds patience, bool leave = false) {
     std::unique_lock lock(mutex_);
     stopped_ = true;
+    leaving_ = leaving_ || leave;
     for (const AttachmentPtr& attachment : attachments_)
       begin_end(attachment);
     attachments_.clear();
@@ -192,6 +274,79 @@ class Interceptor::Impl {
   }
 
  private:
+  // A context of an agent before this one. False: nobody has watched it, so nobody knows what it
+  // is.
+  bool put_under_guard(Context& context, const Attachment& attachment) {
+    auto slot = services_.guard().manage(context.file->descriptor(), context.info.id);
+    if (slot) {
+      context.slot = *slot;
+      return true;
+    }
+    spdlog::error(
+        "endpoint={} pid={}: {} was opened without the guard, or it can keep track of no more "
+        "(errno {}): closed",
+        attachment.endpoint_name, context.info.pid, context.info.nic, slot.error());
+    return false;
+  }
+
+  AttachmentPtr make(std::unique_ptr<NotificationPort> port, const Attachment::Identity& identity) {
+    return std::make_shared<Attachment>(
+        services_, std::move(port), identity,
+        [this](Attachment& at, const Notification& call, CallSlot* slot) {
+          dispatcher_.handle(at, call, slot);
+        },
+        [this] { note_traffic(); });
+  }
+
+  // REQUIRES: mutex_.
+  void take_in(const AttachmentPtr& attachment, const std::vector<CallSlot*>& left) {
+    services_.metrics.add_attachments(1);
+    attachment->start(left);
+    // Events of no kind: EPOLLHUP comes all the same, and the traps do not wake the steward.
+    watch_descriptor(attachment->port().descriptor(), 0);
+    attachments_.push_back(attachment);
+  }
+
+  std::shared_ptr<Context> take_over(Inherited::File& from, Attachment& attachment) {
+    ContextInfo info;
+    info.id = from.tag.id;
+    info.endpoint = attachment.endpoint;
+    info.nic = from.tag.nic;
+    info.pid = from.tag.pid;
+    info.command = from.tag.command;
+    auto context = std::make_shared<Context>(
+        std::move(info), std::move(from.file), from.tag.software, from.tag.driver_id,
+        TaskInspector::Holder{from.tag.pid, from.tag.descriptor}, attachment.tenancy, page_size());
+    context->custody = from.custody;
+    // Or it never was: then nobody has it, and it is closed as one that everybody has closed.
+    context->handed_over = true;
+    return context;
+  }
+
+  static std::string described(const Attachment& attachment, std::size_t calls) {
+    std::size_t queue_pairs = 0;
+    const auto contexts = attachment.contexts().all();
+    for (const auto& context : contexts)
+      queue_pairs += context->queue_pair_count.load(std::memory_order_relaxed);
+    return "the agent was started again: " + std::to_string(contexts.size()) + " devices, " +
+           std::to_string(queue_pairs) + " QPs, " + std::to_string(calls) + " calls on their way";
+  }
+
+  static void detach(Attachment& attachment) {
+    attachment.revoke();
+    attachment.bury(attachment.contexts().close(), /*abandoned=*/false);
+    attachment.wait_buried();
+  }
+
+  std::unordered_map<std::uint64_t, std::shared_ptr<Context>> contexts_by_id() const {
+    std::unordered_map<std::uint64_t, std::shared_ptr<Context>> out;
+    for (const AttachmentPtr& attachment : snapshot()) {
+      for (auto& context : attachment->contexts().all())
+        out.emplace(context->info.id, std::move(context));
+    }
+    return out;
+  }
+
   void watch_descriptor(int descriptor, std::uint32_t events) {
     epoll_event event{};
     event.events = events;
@@ -246,7 +401,8 @@ class Interceptor::Impl {
   void begin_end(const AttachmentPtr& attachment) {
     (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, attachment->port().descriptor(), nullptr);
     attachment->stop();
-    attachment->bury(attachment->contexts().close(), /*abandoned=*/false);
+    // What is left to another agent stays as it is.
+    if (!leaving_) attachment->bury(attachment->contexts().close(), /*abandoned=*/false);
     ending_.push_back(attachment);
   }
 
@@ -312,9 +468,12 @@ class Interceptor::Impl {
     for (AttachmentPtr& attachment : ending) {
       attachment->kick();
       if (!attachment->finished()) continue;
-      record(*attachment, EventType::kDetached, "its last process is gone, or the agent stops");
       services_.metrics.add_attachments(-1);
       std::lock_guard lock(mutex_);
+      if (!leaving_) {
+        record(*attachment, EventType::kDetached, "its last process is gone, or the agent stops");
+        if (attachment->custody != nullptr) services_.custody()->drop(attachment->custody);
+      }
       std::erase(ending_, attachment);
     }
     ending.clear();  // listeners close here, with the last reference
@@ -349,6 +508,7 @@ class Interceptor::Impl {
   std::vector<AttachmentPtr> attachments_;
   std::vector<AttachmentPtr> ending_;
   bool stopped_ = false;
+  bool leaving_ = false;  // to the next agent
   bool leave_ = false;
   std::thread steward_;
   std::thread watcher_;
@@ -362,11 +522,23 @@ Status Interceptor::attach(std::unique_ptr<NotificationPort> port, EndpointUid e
                            std::string command) {
   return impl_->attach(std::move(port), endpoint, pid, std::move(command));
 }
+void Interceptor::restore(Inherited inherited) {
+  impl_->restore(std::move(inherited));
+}
+void Interceptor::in_sync() {
+  impl_->in_sync();
+}
+bool Interceptor::leave(milliseconds patience) {
+  return impl_->stop(patience, /*leave=*/true);
+}
 void Interceptor::detach_endpoint(EndpointUid endpoint) {
   impl_->detach_endpoint(endpoint);
 }
 void Interceptor::enforce(std::span<const conntrack::Effect> effects) {
   impl_->enforce(effects);
+}
+void Interceptor::punish(const Violation& violation) {
+  impl_->punish(violation);
 }
 InterceptStats Interceptor::stats() const {
   return impl_->stats();

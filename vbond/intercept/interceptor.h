@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/net_types.h"
 #include "common/result.h"
+#include "vbond/intercept/inherited.h"
 #include "vbond/intercept/options.h"
 #include "vbond/kernel/notification_port.h"
 
@@ -26,13 +27,23 @@ class Registry;
 namespace qmasq::vbond {
 
 class AdmissionControl;
+class Custody;
 class EndpointTable;
 class EventLog;
+class Guard;
+class Ledger;
 class NicTable;
 class Renamer;
 class TaskInspector;
 class TenantMemory;
 class VerbsDevices;
+struct Violation;
+
+// Where listeners, contexts and calls are kept for an agent to come.
+struct Survival {
+  Custody& custody;
+  Ledger& ledger;
+};
 
 // What `qmasq` and GetAgent show of an attachment.
 struct AttachmentInfo {
@@ -43,6 +54,7 @@ struct AttachmentInfo {
   std::size_t contexts = 0;
   std::size_t queue_pairs = 0;
   std::size_t receivers = 0;  // threads that serve it
+  bool restored = false;      // it attached to an agent before this one
 };
 
 struct InterceptStats {
@@ -67,6 +79,8 @@ class Interceptor {
     TaskInspector& tasks;
     prometheus::Registry& registry;
     AdmissionControl& admission;
+    Guard* guard = nullptr;        // none: as --guard off
+    Survival* survival = nullptr;  // null: nothing outlives the agent
   };
   Interceptor(const Parts& parts, InterceptOptions options);
   // stop(), and waits for as long as it takes.
@@ -79,6 +93,17 @@ class Interceptor {
   [[nodiscard]] Status attach(std::unique_ptr<NotificationPort> port, EndpointUid endpoint,
                               pid_t pid, std::string command);
 
+  // What an agent before this one had: everything is served as before from the return on, calls
+  // that wait included. Once, before the first attach(). The port and file of each are the
+  // interceptor's from then on. What only the controller's state can tell waits for in_sync().
+  void restore(Inherited inherited);
+  // The state is here: lets calls that wait for it go on; connections of before are admitted or
+  // cut, programs of endpoints that are gone are left without verbs. From the thread that enforces.
+  void in_sync();
+  // As stop(), but nothing is closed for good: programs, contexts and calls are left to the next
+  // agent. REQUIRES: survival.
+  [[nodiscard]] bool leave(std::chrono::milliseconds patience);
+
   // The endpoint is no more: its QPs are destroyed and its contexts closed before this returns,
   // unless the tenant stalls a call of its own; its programs go on without verbs (ENODEV).
   void detach_endpoint(EndpointUid endpoint);
@@ -87,6 +112,11 @@ class Interceptor {
   // its context that is on its way. Then the end of those UD QPs that the rules leave nobody to
   // talk to.
   void enforce(std::span<const conntrack::Effect> effects);
+
+  // The guard's word that a program did what it must not. Its context is closed with its QPs, then
+  // the whole workload ends: every process that has the file open, the program that attached and
+  // what it started, and whoever of it makes another trapped call.
+  void punish(const Violation& violation);
 
   [[nodiscard]] InterceptStats stats() const;
   [[nodiscard]] std::vector<AttachmentInfo> list() const;

@@ -79,7 +79,14 @@ struct InterceptMetrics::Impl {
         scans(counter(registry, "qmasq_vbond_holder_scans_total",
                       "Searches of all descriptor tables for holders of contexts")),
         scan_seconds(counter(registry, "qmasq_vbond_holder_scan_seconds_total",
-                             "Time spent in these searches")) {
+                             "Time spent in these searches")),
+        violations(prometheus::BuildCounter()
+                       .Name("qmasq_vbond_guard_violations_total")
+                       .Help("Verb calls that the agent had not let run; the program was ended")
+                       .Register(registry)) {
+    for (const char* what :
+         {"method", "command", "write", "modify_qp", "create_ah", "create_qp", "open"})
+      violations.Add({{"what", what}});
     auto& verbs = prometheus::BuildCounter()
                       .Name("qmasq_vbond_verbs_total")
                       .Help("Calls of tenants by what became of them")
@@ -113,6 +120,7 @@ struct InterceptMetrics::Impl {
   prometheus::Counter& abandoned;
   prometheus::Counter& scans;
   prometheus::Counter& scan_seconds;
+  prometheus::Family<prometheus::Counter>& violations;
 };
 
 InterceptMetrics::InterceptMetrics(prometheus::Registry& registry)
@@ -147,6 +155,9 @@ void InterceptMetrics::add_receivers(int count) {
 }
 void InterceptMetrics::count_abandoned() {
   impl_->abandoned.Increment();
+}
+void InterceptMetrics::count_violation(const char* what) {
+  impl_->violations.Add({{"what", what}}).Increment();
 }
 void InterceptMetrics::count_scan(std::chrono::nanoseconds took) {
   impl_->scans.Increment();

@@ -42,7 +42,8 @@ inline constexpr std::size_t kOtherCalls = 5;
 //   qmasq_vbond_attachments, _contexts, _queue_pairs, _receivers   gauges
 //   qmasq_vbond_contexts_opened_total
 //   qmasq_vbond_contexts_abandoned_total    closed because no process held them any more
-//   qmasq_vbond_holder_scans_total, qmasq_vbond_holder_scan_seconds_total
+//   qmasq_vbond_guard_violations_total{what}   verbs that were not let run and were made all the
+//   same qmasq_vbond_holder_scans_total, qmasq_vbond_holder_scan_seconds_total
 //
 // Every handle is looked up here once, so that counting a verb costs two atomic additions and one
 // uncontended lock. Thread-safe.
@@ -62,6 +63,7 @@ class InterceptMetrics {
   void add_receivers(int count);
   void count_abandoned();
   void count_scan(std::chrono::nanoseconds took);
+  void count_violation(const char* what);
 
  private:
   struct Impl;

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <string_view>
+#include <utility>
 
 #include "vbond/events/event_log.h"
 #include "vbond/intercept/device_path.h"
@@ -15,6 +17,7 @@
 #include "vbond/intercept/holder_watch.h"
 #include "vbond/intercept/quota.h"
 #include "vbond/rename/nic_table.h"
+#include "vbond/survival/ledger.h"
 #include "vbond/uverbs/abi.h"
 
 // The part of Dispatcher that opens verbs devices for tenants.
@@ -90,9 +93,21 @@ bool is_software(const std::string& driver) {
   return driver == "rxe" || driver == "siw";
 }
 
+// What the agent's own calls on a new context carry. Of a driver that is not here it is learnt from
+// the first call that succeeds; until then the kernel refuses those of the agent, so what ran in
+// the tenant cannot be looked up, or destroyed.
 std::uint32_t driver_id_of(const std::string& driver) {
-  if (driver == "rxe") return static_cast<std::uint32_t>(uverbs::DriverId::kRxe);
-  if (driver == "siw") return static_cast<std::uint32_t>(uverbs::DriverId::kSiw);
+  using uverbs::DriverId;
+  // As driver_name() of vbond/nic says them.
+  static constexpr std::pair<std::string_view, DriverId> kDrivers[] = {
+      {"rxe", DriverId::kRxe},     {"siw", DriverId::kSiw},     {"mlx5", DriverId::kMlx5},
+      {"mlx4", DriverId::kMlx4},   {"cxgb4", DriverId::kCxgb4}, {"bnxt_re", DriverId::kBnxtRe},
+      {"irdma", DriverId::kIrdma}, {"qedr", DriverId::kQedr},   {"hns", DriverId::kHns},
+      {"hfi1", DriverId::kHfi1},   {"efa", DriverId::kEfa},     {"erdma", DriverId::kErdma},
+  };
+  for (const auto& [name, id] : kDrivers) {
+    if (driver == name) return static_cast<std::uint32_t>(id);
+  }
   return 0;
 }
 
@@ -142,6 +157,8 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
   if ((flags & O_DIRECTORY) != 0) return Answer::fails(ENOTDIR);
   if (trap.attachment.revoked()) return trap.refuse(verb, ENODEV, "the endpoint is gone");
   if (!nic) return trap.refuse(verb, ENODEV, "the agent knows no RDMA device behind " + node);
+  if (auto ready = services_.guard().ready(); !ready)
+    return trap.refuse(verb, ENODEV, ready.error().message);
   if (!admit(trap, verb, {qos::VerbKind::kContexts})) return over_rate();
 
   ContextTable& contexts = trap.attachment.contexts();
@@ -178,7 +195,7 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
         "the agent can not open " + node + ": errno " + std::to_string(file.error()));
   }
   ContextInfo info;
-  info.id = services_.next_context.fetch_add(1, std::memory_order_relaxed);
+  info.id = services_.context_number();
   info.endpoint = trap.attachment.endpoint;
   info.nic = nic->device;
   info.pid = *pid;
@@ -186,22 +203,67 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
   auto context = std::make_shared<Context>(
       std::move(info), std::move(*file), is_software(nic->driver), driver_id_of(nic->driver),
       TaskInspector::Holder{*pid, *number}, trap.attachment.tenancy, page_size());
+  if (int err = put_under_guard(trap, *context); err != 0)
+    return Answer::fails(err, Outcome::kRefused);
   return hand_over(trap, context, (flags & O_CLOEXEC) != 0);
+}
+
+int Dispatcher::put_under_guard(Trap& trap, Context& context) {
+  auto slot = services_.guard().manage(context.file->descriptor(), context.info.id);
+  if (slot) {
+    context.slot = *slot;
+    return 0;
+  }
+  return trap
+      .refuse(to_string(OtherCall::kOpen), slot.error() == ENOSPC ? EMFILE : ENODEV,
+              slot.error() == ENOSPC ? "the guard can keep track of no more open devices"
+                                     : "the guard does not know this open device")
+      .err;
+}
+
+void Dispatcher::keep(Trap& trap, Context& context, int number) {
+  Custody* custody = services_.custody();
+  if (custody == nullptr || trap.attachment.number == 0) return;
+  ContextTag tag;
+  tag.id = context.info.id;
+  tag.listener = trap.attachment.number;
+  tag.nic = context.info.nic;
+  tag.pid = context.info.pid;
+  tag.command = context.info.command;
+  tag.software = context.software;
+  tag.driver_id = context.driver_id.load(std::memory_order_relaxed);
+  tag.descriptor = number;
+  context.custody = custody->put(tag, context.file->descriptor());
 }
 
 Answer Dispatcher::hand_over(Trap& trap, const std::shared_ptr<Context>& context,
                              bool close_on_exec) {
   Attachment& attachment = trap.attachment;
   // In the table first: as soon as the tenant has the descriptor, any of its threads may use it.
-  if (!attachment.contexts().add(context)) return Answer::fails(ENODEV, Outcome::kRefused);
-  record_opened(trap, *context);
+  // In custody before that: nobody may have a device that would be lost with the agent.
   const int number = context->holder.fd;
-  int err =
-      attachment.port().inject(trap.call.id, context->file->descriptor(), number, close_on_exec);
+  keep(trap, *context, number);
+  if (!attachment.contexts().add(context)) {
+    if (context->custody != nullptr) services_.custody()->drop(context->custody);
+    return Answer::fails(ENODEV, Outcome::kRefused);
+  }
+  record_opened(trap, *context);
+  const int own = context->file->descriptor();
+  int err = 0;
+  if (trap.slot == nullptr) {
+    err = attachment.port().inject(trap.call.id, own, number, close_on_exec);
+  } else {
+    trap.slot->context = context->info.id;
+    trap.slot->handle = static_cast<std::uint32_t>(number);
+    trap.slot->stage.store(CallStage::kPlacing, std::memory_order_release);
+    err = attachment.port().place(trap.call.id, own, number, close_on_exec);
+  }
   if (err == 0) {
     std::lock_guard lock(context->holder_mutex);
     context->handed_over = true;
-    return Answer::done();
+    if (trap.slot == nullptr) return Answer::done();
+    services_.ledger()->pass(Ledger::Point::kPlaced);
+    return Answer::returns(number, Outcome::kExecuted);
   }
   if (attachment.contexts().remove(*context)) {
     close_context(services_, *context, attachment.endpoint_name, /*abandoned=*/false);
@@ -234,7 +296,7 @@ ErrnoOr<std::shared_ptr<Context>> Dispatcher::adopt(Trap& trap, int fd, const st
   auto file = services_.parts.devices.adopt(std::move(*taken));
   if (!file) return tl::unexpected(file.error());
   ContextInfo info;
-  info.id = services_.next_context.fetch_add(1, std::memory_order_relaxed);
+  info.id = services_.context_number();
   info.endpoint = attachment.endpoint;
   info.nic = nic->device;
   info.pid = *pid;
@@ -243,9 +305,15 @@ ErrnoOr<std::shared_ptr<Context>> Dispatcher::adopt(Trap& trap, int fd, const st
       std::move(info), std::move(*file), is_software(nic->driver), driver_id_of(nic->driver),
       TaskInspector::Holder{*pid, fd}, attachment.tenancy, page_size());
   context->handed_over = true;
+  if (int err = put_under_guard(trap, *context); err != 0) return tl::unexpected(ENODEV);
+  keep(trap, *context, fd);
   // Two threads of the tenant may come with the same file at once; the table keeps the first.
   auto kept = attachment.contexts().add_or_find(context);
-  if (kept && *kept == context) record_opened(trap, *context);
+  if (kept && *kept == context) {
+    record_opened(trap, *context);
+  } else if (context->custody != nullptr) {
+    services_.custody()->drop(context->custody);
+  }
   return kept;
 }
 

@@ -26,6 +26,11 @@ struct InterceptOptions {
   std::size_t max_receivers = 8;
   // A call that takes longer gets company. Also how often the steward looks while there is traffic.
   std::chrono::milliseconds stall{10};
+  // Under the guard one call of a context runs in the tenant at a time. A call that waits longer
+  // for its turn fails with EBUSY; a call that was let run and does not come within `permit` is
+  // taken for one that never will (it found another file, or none).
+  std::chrono::milliseconds turn{30000};
+  std::chrono::milliseconds permit{5000};
   // How often contexts are checked for being held by a process still, see context_table.h.
   std::chrono::milliseconds holder_check{300};
 };

@@ -41,6 +41,8 @@ struct Answer {
   [[nodiscard]] static Answer gone() { return {How::kGone, Outcome::kGone, 0, 0}; }
 };
 
+struct CallSlot;
+
 // A call that is let run, and is withdrawn from its context when nobody is there to run it.
 struct Expectation {
   std::shared_ptr<Context> context;
@@ -53,18 +55,25 @@ inline constexpr std::size_t kNotCounted = static_cast<std::size_t>(-1);
 // One trapped call while it is served. On the stack of one receiver.
 class Trap {
  public:
-  Trap(Services& services_in, Attachment& attachment_in, const Notification& call_in)
-      : services(services_in), attachment(attachment_in), call(call_in) {}
+  Trap(Services& services_in, Attachment& attachment_in, const Notification& call_in,
+       CallSlot* slot_in)
+      : services(services_in), attachment(attachment_in), call(call_in), slot(slot_in) {}
 
   Services& services;
   Attachment& attachment;
   const Notification& call;
+  // Where it is noted for who comes after this agent; null: nowhere.
+  CallSlot* const slot;
   // Row of the metrics that the call counts in; settled on the way.
   std::size_t row = kNotCounted;
   // Refused because of a verb rate, or beyond one and not refused because it frees something.
   bool over_rate = false;
   bool unpaid = false;
   Expectation expectation;
+  // Type of the QP that the call makes if it is let run; 0: none.
+  std::uint32_t qp_type = 0;
+  // The guard was told to let this call run on it.
+  std::shared_ptr<Context> permitted;
 
   // The task that was read from is the one that called. After reading and before acting on it,
   // and before writing: ids of tasks are used again.

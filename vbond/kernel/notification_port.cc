@@ -8,9 +8,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,17 +39,13 @@ class SeccompPort final : public NotificationPort {
     pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
   }
 
-  ErrnoOr<Notification> receive() override {
-    seccomp_notif in{};  // the kernel insists on zeros
-    if (ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, &in) != 0) return tl::unexpected(errno);
-    Notification out;
-    out.id = in.id;
-    out.tid = static_cast<pid_t>(in.pid);
-    out.nr = in.data.nr;
-    out.arch = in.data.arch;
-    for (std::size_t i = 0; i < out.args.size(); ++i)
-      out.args[i] = in.data.args[i];
-    return out;
+  ErrnoOr<Notification> receive(NotificationSpace& space) override {
+    space.clear();
+    if (ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, space.bytes.data()) != 0)
+      return tl::unexpected(errno);
+    auto out = space.read();
+    if (!out) return tl::unexpected(ENOENT);
+    return *out;
   }
 
   void kick(pthread_t receiver) override { pthread_kill(receiver, kick_signal()); }
@@ -72,20 +70,25 @@ class SeccompPort final : public NotificationPort {
   }
 
   int inject(std::uint64_t id, int fd, int number, bool close_on_exec) override {
-    seccomp_notif_addfd in{};
-    in.id = id;
-    in.flags = SECCOMP_ADDFD_FLAG_SETFD | SECCOMP_ADDFD_FLAG_SEND;
-    in.srcfd = static_cast<__u32>(fd);
-    in.newfd = static_cast<__u32>(number);
-    in.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
-    return ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &in) < 0 ? errno : 0;
+    return add(id, fd, number, close_on_exec, SECCOMP_ADDFD_FLAG_SETFD | SECCOMP_ADDFD_FLAG_SEND);
   }
-
+  int place(std::uint64_t id, int fd, int number, bool close_on_exec) override {
+    return add(id, fd, number, close_on_exec, SECCOMP_ADDFD_FLAG_SETFD);
+  }
   bool pending() override { return (events() & POLLIN) != 0; }
   bool hung_up() override { return (events() & POLLHUP) != 0; }
   int descriptor() const override { return listener_.get(); }
 
  private:
+  int add(std::uint64_t id, int fd, int number, bool close_on_exec, __u32 flags) {
+    seccomp_notif_addfd in{};
+    in.id = id;
+    in.flags = flags;
+    in.srcfd = static_cast<__u32>(fd);
+    in.newfd = static_cast<__u32>(number);
+    in.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
+    return ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &in) < 0 ? errno : 0;
+  }
   int send(seccomp_notif_resp& response) {
     return ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_SEND, &response) == 0 ? 0 : errno;
   }
@@ -99,6 +102,34 @@ class SeccompPort final : public NotificationPort {
 };
 
 }  // namespace
+
+static_assert(NotificationSpace::kSize == sizeof(seccomp_notif));
+
+std::optional<Notification> NotificationSpace::read() const {
+  if (std::all_of(bytes.begin(), bytes.end(), [](std::byte each) { return each == std::byte{0}; }))
+    return std::nullopt;
+  seccomp_notif in{};
+  std::memcpy(&in, bytes.data(), sizeof(in));
+  Notification out;
+  out.id = in.id;
+  out.tid = static_cast<pid_t>(in.pid);
+  out.nr = in.data.nr;
+  out.arch = in.data.arch;
+  for (std::size_t i = 0; i < out.args.size(); ++i)
+    out.args[i] = in.data.args[i];
+  return out;
+}
+
+void NotificationSpace::write(const Notification& call) {
+  seccomp_notif out{};
+  out.id = call.id;
+  out.pid = static_cast<__u32>(call.tid);
+  out.data.nr = call.nr;
+  out.data.arch = call.arch;
+  for (std::size_t i = 0; i < call.args.size(); ++i)
+    out.data.args[i] = call.args[i];
+  std::memcpy(bytes.data(), &out, sizeof(out));
+}
 
 int kick_signal() {
   return SIGRTMIN + 5;

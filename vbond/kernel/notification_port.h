@@ -5,8 +5,10 @@
 #include <sys/types.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "common/result.h"
 #include "common/unique_fd.h"
@@ -23,6 +25,19 @@ struct Notification {
   std::array<std::uint64_t, 6> args{};
 };
 
+// Where a call is received to: struct seccomp_notif, written by the kernel itself. In memory that
+// outlives the process no call is lost that was received, whenever the receiver ends.
+struct NotificationSpace {
+  static constexpr std::size_t kSize = 80;
+  alignas(8) std::array<std::byte, kSize> bytes{};
+
+  // As the kernel wants it before a call is received.
+  void clear() { bytes.fill(std::byte{0}); }
+  // Nothing: no call was received since clear().
+  [[nodiscard]] std::optional<Notification> read() const;
+  void write(const Notification& call);
+};
+
 // A seccomp listener, seccomp_unotify(2). All calls from any thread.
 //
 // Answers return 0 or an errno. ENOENT means that the task is gone or was interrupted: there is
@@ -35,7 +50,11 @@ class NotificationPort {
   virtual void enter() {}
   // Blocks. ENOENT: the task went away before its call was received, or no task is left
   // (hung_up() tells). EINTR: kicked.
-  [[nodiscard]] virtual ErrnoOr<Notification> receive() = 0;
+  [[nodiscard]] virtual ErrnoOr<Notification> receive(NotificationSpace& space) = 0;
+  [[nodiscard]] ErrnoOr<Notification> receive() {
+    NotificationSpace space;
+    return receive(space);
+  }
   // Makes receive() of that thread return EINTR if it is waiting right now; otherwise nothing. So
   // repeat until the thread says that it heard.
   virtual void kick(pthread_t receiver) = 0;
@@ -49,6 +68,11 @@ class NotificationPort {
   // Installs `fd` in the task as descriptor `number`, whatever was there, and answers the call with
   // that number, in one step. EBADF: number is not below the task's RLIMIT_NOFILE.
   [[nodiscard]] virtual int inject(std::uint64_t id, int fd, int number, bool close_on_exec) = 0;
+
+  // As inject(), but the call is still to be answered. Where the agent may die at any moment that
+  // is the only way: a process that ends while inject() waits for the task leaves an answer without
+  // a descriptor, and the task's open() returns 0.
+  [[nodiscard]] virtual int place(std::uint64_t id, int fd, int number, bool close_on_exec) = 0;
 
   // A call waits to be received.
   [[nodiscard]] virtual bool pending() = 0;

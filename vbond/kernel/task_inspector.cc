@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -15,6 +16,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string_view>
 
@@ -129,6 +131,33 @@ class HolderSearch {
   const pid_t self_;
 };
 
+struct Stat {
+  pid_t parent = 0;
+  std::uint64_t started = 0;
+};
+
+// Fields 4 and 22 of /proc/PID/stat. The name in field 2 may contain anything, parentheses too.
+std::optional<Stat> read_stat(pid_t pid) {
+  UniqueFd file(open((proc(pid) + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return std::nullopt;
+  std::array<char, 1024> text{};
+  ssize_t got = read(file.get(), text.data(), text.size());
+  std::string_view rest(text.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
+  const auto at = rest.rfind(')');
+  if (at == std::string_view::npos) return std::nullopt;
+  rest.remove_prefix(at + 1);
+  Stat out;
+  for (int field = 3; field <= 22; ++field) {
+    if (rest.empty()) return std::nullopt;
+    rest.remove_prefix(1);
+    const std::string_view word = rest.substr(0, rest.find(' '));
+    if (field == 4) out.parent = number(word).value_or(0);
+    if (field == 22) std::from_chars(word.data(), word.data() + word.size(), out.started);
+    rest.remove_prefix(word.size());
+  }
+  return out;
+}
+
 }  // namespace
 
 ErrnoOr<pid_t> ProcTasks::process_of(pid_t tid) {
@@ -213,10 +242,56 @@ ErrnoOr<dev_t> ProcTasks::device_of(pid_t tid, int fd) {
 std::vector<std::optional<TaskInspector::Holder>> ProcTasks::find_holders(
     std::span<const int> own) {
   HolderSearch search(own);
+  std::vector<pid_t> passed_over;
+  {
+    std::lock_guard lock(mutex_);
+    passed_over = passed_over_;
+  }
   if (Dir processes = open_dir("/proc")) {
-    each_number(processes, [&](int pid) { search.look_into(pid); });
+    each_number(processes, [&](int pid) {
+      if (std::count(passed_over.begin(), passed_over.end(), pid) == 0) search.look_into(pid);
+    });
   }
   return search.take();
+}
+
+ErrnoOr<std::uint64_t> ProcTasks::started(pid_t pid) {
+  auto stat = read_stat(pid);
+  if (!stat) return tl::unexpected(ESRCH);
+  return stat->started;
+}
+
+std::vector<pid_t> ProcTasks::descendants(pid_t pid) {
+  std::multimap<pid_t, pid_t> children;
+  if (Dir processes = open_dir("/proc")) {
+    each_number(processes, [&](int each) {
+      if (auto stat = read_stat(each)) children.emplace(stat->parent, each);
+    });
+  }
+  std::vector<pid_t> out{pid};
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    auto [child, last] = children.equal_range(out[i]);
+    for (; child != last; ++child) {
+      // The tree was not read in one moment: an id used again could close a circle.
+      if (std::find(out.begin(), out.end(), child->second) == out.end())
+        out.push_back(child->second);
+    }
+  }
+  out.erase(out.begin());
+  return out;
+}
+
+int ProcTasks::end(pid_t pid, const std::function<bool()>& still) {
+  if (pid == self_ || pid <= 1) return ECANCELED;
+  UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!process.valid()) return errno;
+  if (!still()) return ECANCELED;
+  return syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) == 0 ? 0 : errno;
+}
+
+void ProcTasks::look_past(std::vector<pid_t> processes) {
+  std::lock_guard lock(mutex_);
+  passed_over_ = std::move(processes);
 }
 
 }  // namespace qmasq::vbond

@@ -4,6 +4,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <cstdint>
+#include <functional>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -54,9 +57,20 @@ class TaskInspector {
   // mapping or an io_uring alone. A process that forks during the look may be missed; look twice.
   [[nodiscard]] virtual std::vector<std::optional<Holder>> find_holders(
       std::span<const int> own) = 0;
+
+  // When the process started, in ticks since boot: with its id, the process itself. ESRCH.
+  [[nodiscard]] virtual ErrnoOr<std::uint64_t> started(pid_t pid) = 0;
+  // Processes below this one. Those whose parent is gone are nobody's.
+  [[nodiscard]] virtual std::vector<pid_t> descendants(pid_t pid) = 0;
+  // Kills the process. `still` is asked when the process can not be taken for another any more:
+  // that it is the one that is meant. 0, ESRCH, or ECANCELED: it is not.
+  [[nodiscard]] virtual int end(pid_t pid, const std::function<bool()>& still) = 0;
+  // From now on these processes hold nothing in the eyes of find_holders(): they keep descriptors
+  // for the agent.
+  virtual void look_past(std::vector<pid_t> /*processes*/) {}
 };
 
-// /proc, kcmp(2), pidfd_getfd(2), prlimit(2). Needs CAP_SYS_PTRACE.
+// /proc, kcmp(2), pidfd_getfd(2), prlimit(2), pidfd_send_signal(2). Needs CAP_SYS_PTRACE, CAP_KILL.
 class ProcTasks final : public TaskInspector {
  public:
   [[nodiscard]] ErrnoOr<pid_t> process_of(pid_t tid) override;
@@ -67,9 +81,15 @@ class ProcTasks final : public TaskInspector {
   [[nodiscard]] ErrnoOr<UniqueFd> take(pid_t tid, int fd) override;
   [[nodiscard]] ErrnoOr<dev_t> device_of(pid_t tid, int fd) override;
   [[nodiscard]] std::vector<std::optional<Holder>> find_holders(std::span<const int> own) override;
+  [[nodiscard]] ErrnoOr<std::uint64_t> started(pid_t pid) override;
+  [[nodiscard]] std::vector<pid_t> descendants(pid_t pid) override;
+  [[nodiscard]] int end(pid_t pid, const std::function<bool()>& still) override;
+  void look_past(std::vector<pid_t> processes) override;
 
  private:
-  const pid_t self_ = getpid();  // asked once: compare() runs at each trapped verb
+  std::mutex mutex_;
+  std::vector<pid_t> passed_over_;  // guarded by mutex_
+  const pid_t self_ = getpid();     // asked once: compare() runs at each trapped verb
 };
 
 }  // namespace qmasq::vbond

@@ -31,7 +31,10 @@ constexpr std::array kTypes = {EventType::kAttached,
                                EventType::kOverQuota,
                                EventType::kOverRate,
                                EventType::kLimitUnenforced,
-                               EventType::kLimitEnforced};
+                               EventType::kLimitEnforced,
+                               EventType::kGuardViolation,
+                               EventType::kRestored,
+                               EventType::kKeeper};
 
 std::string known_types() {
   std::string out;

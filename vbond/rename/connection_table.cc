@@ -112,7 +112,7 @@ ConnectionTable::Qpns ConnectionTable::qpns(QpKey key) const {
   std::shared_lock lock(mutex_);
   auto it = connections_.find(key);
   if (it == connections_.end()) return {};
-  return {it->second.qpn, it->second.peer_qpn, it->second.type};
+  return {it->second.qpn, it->second.peer_qpn, it->second.type, it->second.state};
 }
 
 std::vector<QpKey> ConnectionTable::datagram_queue_pairs() const {

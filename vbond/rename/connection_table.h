@@ -78,6 +78,8 @@ struct Connection {
   std::uint32_t asked_access = 0;  // qp_access_flags as the tenant wants them
 
   std::uint32_t address_handle = 0;  // the kernel's, of an address handle
+  // Made by an agent before this one, and not asked about since.
+  bool unadmitted = false;
 };
 
 // Empty fields match all.
@@ -113,6 +115,7 @@ class ConnectionTable {
     Qpn qpn;
     Qpn peer_qpn;
     uverbs::QpType type{};
+    uverbs::QpState state = uverbs::QpState::kReset;  // as the agent last moved it
   };
   [[nodiscard]] Qpns qpns(QpKey key) const;
   // The UD QPs.

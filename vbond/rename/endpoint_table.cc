@@ -225,6 +225,8 @@ EndpointPtr EndpointTable::make(const EndpointView& view) const {
   for (const IpAddress& address : view.addresses)
     out->gids.push_back(Gid::from_ip(address));
   out->guid = guid_of(view.mac);
+  out->user_ids = view.user_ids;
+  out->group_ids = view.group_ids;
   if (auto it = interfaces_.find(view.uid); it != interfaces_.end()) {
     out->interface = it->second.name;
     out->ifindex = it->second.index;

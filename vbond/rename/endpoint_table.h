@@ -39,6 +39,9 @@ struct LocalEndpoint {
   // What node_guid and sys_image_guid say instead of the NIC's own, which tell its MAC: EUI-64 of
   // the virtual MAC, network order.
   std::array<std::uint8_t, 8> guid{};
+  // Who may run programs on it, beside root and the group qmasq.
+  std::vector<std::uint32_t> user_ids;
+  std::vector<std::uint32_t> group_ids;
   // The Ethernet side in the tenant's namespace once it is bound, or empty and 0.
   std::string interface;
   std::uint32_t ifindex = 0;

@@ -47,6 +47,13 @@ bool starts_datagrams(uverbs::QpType type, const uverbs::ModifyQp& command) {
           command.state == uverbs::QpState::kRts);
 }
 
+// What may become ready to send is what the agent itself has made ready to receive, with a peer
+// that it has checked: should a program have got there in another way, it gets no further.
+bool was_ready(uverbs::QpState state) {
+  return state == uverbs::QpState::kRtr || state == uverbs::QpState::kRts ||
+         state == uverbs::QpState::kSqd || state == uverbs::QpState::kSqe;
+}
+
 }  // namespace
 
 Verdict<void> Renamer::check_create_qp(const ContextInfo& context, uverbs::QpType type) {
@@ -86,12 +93,14 @@ void Renamer::qp_created(const ContextInfo& context, std::uint32_t handle, Qpn q
   Connection connection = new_connection(context, QpKey{context.id, handle});
   connection.qpn = qpn;
   connection.type = type;
+  journal(connection, std::nullopt);
   parts_.connections.put(std::move(connection));
   show();
 }
 
 void Renamer::qp_destroyed(const ContextInfo& context, std::uint32_t handle) {
   if (auto gone = parts_.connections.remove(QpKey{context.id, handle})) {
+    forget(gone->key);
     parts_.tracker.release(gone->admission);
     if (gone->connected) report_end(*gone, "QP destroyed");
     show();
@@ -100,6 +109,7 @@ void Renamer::qp_destroyed(const ContextInfo& context, std::uint32_t handle) {
 
 void Renamer::context_closed(const ContextInfo& context) {
   for (const Connection& gone : parts_.connections.remove_context(context.id)) {
+    forget(gone.key);
     parts_.tracker.release(gone.admission);
     if (gone.connected) report_end(gone, "device closed");
   }
@@ -108,7 +118,11 @@ void Renamer::context_closed(const ContextInfo& context) {
 
 Verdict<ModifyPlan> Renamer::before_modify(const ContextInfo& context, uverbs::ModifyQp& command) {
   Verdict<ModifyPlan> plan = decide(context, command);
-  if (!plan) report_refusal(context, "MODIFY_QP", plan.error());
+  if (!plan) {
+    report_refusal(context, "MODIFY_QP", plan.error());
+  } else {
+    journal_intent(context, *plan);
+  }
   return plan;
 }
 
@@ -126,6 +140,11 @@ Verdict<ModifyPlan> Renamer::decide(const ContextInfo& context, uverbs::ModifyQp
   plan.dest_qpn = command.dest_qpn;
 
   const ConnectionTable::Qpns known = parts_.connections.qpns(plan.key);
+  if (command.sets(qp_mask::kState) && command.state == uverbs::QpState::kRts &&
+      !was_ready(known.state)) {
+    return refuse(EINVAL, "the QP is not ready to receive, as far as the agent moved it");
+  }
+  plan.state_before = known.state;
   if (starts_datagrams(known.type, command)) {
     if (auto ever = check_transport(context, known.type); !ever) {
       return tl::unexpected(std::move(ever).error());
@@ -243,6 +262,7 @@ Verdict<PathPtr> Renamer::find_path(const ContextInfo& context, const Nic& nic,
 void Renamer::after_modify(const ContextInfo& context, const ModifyPlan& plan, int err) {
   if (err != 0) {
     parts_.tracker.release(plan.admission);
+    if (plan.path) journal(plan.key);  // it stays where it was
     return;
   }
   conntrack::Ticket ended;
@@ -258,6 +278,7 @@ void Renamer::after_modify(const ContextInfo& context, const ModifyPlan& plan, i
       connects = was_connected && old_path->peer != plan.path->peer;
       connection.path = plan.path;
       connection.verdict = plan.verdict;
+      connection.unadmitted = false;
       ended = std::exchange(connection.admission, plan.admission);
     }
     if ((plan.attr_mask & qp_mask::kAccessFlags) != 0) connection.asked_access = plan.asked_access;
@@ -268,6 +289,7 @@ void Renamer::after_modify(const ContextInfo& context, const ModifyPlan& plan, i
         connection.verdict.reset();
         ended = std::exchange(connection.admission, {});
         connection.connected = false;
+        connection.unadmitted = false;
         connection.asked_access = 0;
         connection.peer_qpn = Qpn{};
       } else if (plan.state == uverbs::QpState::kRtr && connection.path) {

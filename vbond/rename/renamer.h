@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/net_types.h"
+#include "vbond/rename/connection_journal.h"
 #include "vbond/rename/connection_table.h"
 #include "vbond/rename/verdict.h"
 #include "vbond/rename/wire_policy.h"
@@ -35,8 +36,9 @@ struct ModifyPlan {
   QpKey key;
   std::uint32_t attr_mask = 0;
   uverbs::QpState state = uverbs::QpState::kReset;  // counts with qp_mask::kState
-  Qpn dest_qpn;                                     // counts with qp_mask::kDestQpn
-  PathPtr path;                                     // set with qp_mask::kAv
+  uverbs::QpState state_before = uverbs::QpState::kReset;
+  Qpn dest_qpn;  // counts with qp_mask::kDestQpn
+  PathPtr path;  // set with qp_mask::kAv
   // Set with `path`: what the rules said of it. after_modify() must be called, whatever happens.
   conntrack::Ticket admission;
   conntrack::VerdictPtr verdict;
@@ -55,6 +57,7 @@ struct AddressHandlePlan {
 struct Hands {
   std::function<int(const uverbs::ModifyQp&)> modify_qp;
   std::function<int(std::uint32_t kernel_handle)> destroy_ah;
+  std::function<uverbs::ErrnoOr<uverbs::QueryQpResp>(std::uint32_t handle)> query_qp = {};
 };
 
 struct RenameOptions {
@@ -86,6 +89,7 @@ class Renamer {
     const WirePolicy& wire;
     RenameMetrics* metrics = nullptr;  // none: nothing is counted
     PolicyMetrics* policy_metrics = nullptr;
+    ConnectionJournal* journal = nullptr;  // none: nothing survives the agent
   };
   // Nothing is owned; all parts must outlive this.
   Renamer(Parts parts, RenameOptions options) : parts_(parts), options_(options) {}
@@ -139,6 +143,21 @@ class Renamer {
   // All QPs of the context are gone.
   void context_closed(const ContextInfo& context);
 
+  // --- after a restart of the agent ---
+  struct RestoredQp {
+    JournaledConnection known;  // with nothing but the key where the journal has nothing
+    uverbs::QueryQpResp kernel;
+  };
+  // Takes in what the kernel has. No rule is asked, and no event says that it has connected.
+  void restore_qp(const ContextInfo& context, const std::string& endpoint_name,
+                  const RestoredQp& found);
+  void restore_ah(const ContextInfo& context, const std::string& endpoint_name,
+                  const JournaledConnection& known);
+  // Those that are not admitted yet; and one of them: admitted, or cut. REQUIRES: the state of the
+  // controller is here.
+  [[nodiscard]] std::vector<QpKey> unadmitted() const;
+  void readmit(const ContextInfo& context, QpKey key, const Hands& hands);
+
  private:
   [[nodiscard]] Verdict<ModifyPlan> decide(const ContextInfo& context,
                                            uverbs::ModifyQp& command) const;
@@ -167,6 +186,14 @@ class Renamer {
   void report(std::shared_ptr<const EventSource> event);
   void show();
   [[nodiscard]] Connection new_connection(const ContextInfo& context, QpKey key) const;
+  // What is to be known of it after a restart; `next`: before the kernel is asked.
+  void journal(const Connection& connection,
+               const std::optional<JournaledConnection::Leg>& next) const;
+  void journal(QpKey key) const;
+  void journal_intent(const ContextInfo& context, const ModifyPlan& plan) const;
+  void forget(QpKey key) const {
+    if (parts_.journal != nullptr) parts_.journal->remove(key);
+  }
 
   const Parts parts_;
   const RenameOptions options_;

@@ -11,6 +11,7 @@
 #include "vbond/rename/nic_table.h"
 #include "vbond/rename/policy_metrics.h"
 #include "vbond/rename/renamer.h"
+#include "vbond/state/sync_state.h"
 
 namespace qmasq::vbond {
 
@@ -26,6 +27,11 @@ Verdict<AddressHandlePlan> Renamer::before_create_ah(const ContextInfo& context,
     auto admitted = admit(context, "CREATE_AH", key, Transport::kUd, **path);
     if (!admitted) return tl::unexpected(std::move(admitted).error());
     command.dest = wire_dest(**path, command.dest);
+    Connection intended = new_connection(context, key);
+    intended.type = uverbs::QpType::kUd;
+    intended.path = *path;
+    intended.since = parts_.clock.wall();
+    journal(intended, std::nullopt);
     return AddressHandlePlan{key, std::move(*path), admitted->ticket, std::move(admitted->verdict)};
   };
   Verdict<AddressHandlePlan> plan = decided();
@@ -36,6 +42,7 @@ Verdict<AddressHandlePlan> Renamer::before_create_ah(const ContextInfo& context,
 void Renamer::after_create_ah(const ContextInfo& context, const AddressHandlePlan& plan,
                               uverbs::ErrnoOr<std::uint32_t> handle) {
   if (!handle) {
+    forget(plan.key);
     parts_.tracker.release(plan.admission);
     return;
   }
@@ -47,6 +54,7 @@ void Renamer::after_create_ah(const ContextInfo& context, const AddressHandlePla
   made.admission = plan.admission;
   made.connected = true;
   made.since = parts_.clock.wall();
+  journal(made, std::nullopt);
   auto won = std::make_shared<const ConnectionEvent>(EventType::kConnected, made, made.path, Qpn{},
                                                      nullptr);
   parts_.connections.put(std::move(made));
@@ -58,6 +66,7 @@ void Renamer::after_create_ah(const ContextInfo& context, const AddressHandlePla
 void Renamer::ah_destroyed(QpKey key) {
   auto gone = parts_.connections.remove(key);
   if (!gone) return;
+  forget(key);
   parts_.tracker.release(gone->admission);
   report_end(*gone, "address handle destroyed");
   show();
@@ -71,6 +80,8 @@ bool Renamer::may_use_datagrams(EndpointUid uid) const {
 
 std::vector<QpKey> Renamer::barred_datagrams() const {
   std::vector<QpKey> out;
+  // Before that an endpoint that is not here may just not have come yet.
+  if (!parts_.sync.in_sync()) return out;
   for (const QpKey& key : parts_.connections.datagram_queue_pairs()) {
     const auto held = parts_.connections.find(key);
     if (held && !may_use_datagrams(held->endpoint)) out.push_back(key);

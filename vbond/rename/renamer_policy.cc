@@ -178,6 +178,7 @@ void Renamer::cut(Effect::Cause cause, const Connection& held, std::string why,
   event.err = err;
   parts_.events.record(std::move(event));
   if (address_handle) {
+    forget(held.key);
     parts_.connections.remove(held.key);
   } else {
     parts_.connections.update(held.key, [&](Connection& record) {

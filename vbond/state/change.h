@@ -32,6 +32,9 @@ struct EndpointView {
   std::vector<IpAddress> addresses;  // order of the virtual GID table from index 1 on
   std::vector<SecurityGroupUid> groups;
   QosPolicyUid qos_policy = {};  // 0: none
+  // Of its host, beside root and the group qmasq. Sorted, each once.
+  std::vector<std::uint32_t> user_ids = {};
+  std::vector<std::uint32_t> group_ids = {};
 };
 
 struct HostNicView {

@@ -43,6 +43,23 @@ Status check_uids(const std::vector<View>& given, const std::vector<Uid>& remove
   return {};
 }
 
+// Users or groups of an endpoint: at most 64 (Endpoint.user_ids).
+template <typename Ids>
+Result<std::vector<std::uint32_t>> ids_of(const Ids& given, std::string_view what) {
+  constexpr int kMost = 64;
+  if (given.size() > kMost) {
+    return fail(Code::kInvalidArgument, fmt::format("has more than {} {}", kMost, what));
+  }
+  std::vector<std::uint32_t> out(given.begin(), given.end());
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  // -1: nobody has it, and to the kernel it means "leave it".
+  if (!out.empty() && out.back() == UINT32_MAX) {
+    return fail(Code::kInvalidArgument, fmt::format("has {} among its {}", UINT32_MAX, what));
+  }
+  return out;
+}
+
 }  // namespace
 
 void BatchCollector::reset() {
@@ -194,6 +211,12 @@ Status BatchCollector::collect_endpoint(const v1::Endpoint& endpoint) {
   auto policy = policy_reference(endpoint.qos_policy(), endpoint.qos_policy_uid());
   if (!policy) return wrong(policy.error().message);
   view.qos_policy = *policy;
+  auto users = ids_of(endpoint.user_ids(), "users");
+  if (!users) return wrong(users.error().message);
+  view.user_ids = *std::move(users);
+  auto user_groups = ids_of(endpoint.group_ids(), "groups of users");
+  if (!user_groups) return wrong(user_groups.error().message);
+  view.group_ids = *std::move(user_groups);
   auto number = static_cast<std::uint32_t>(host_numbers_.size());
   endpoint_hosts_.push_back(host_numbers_.try_emplace(endpoint.host(), number).first->second);
   change_.endpoints.push_back(std::move(view));

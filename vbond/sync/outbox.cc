@@ -5,9 +5,10 @@
 
 namespace qmasq::vbond {
 
-void Outbox::report_host(const HostNics& nics) {
-  if (host_ == nics) return;
+void Outbox::report_host(const HostNics& nics, std::string guard) {
+  if (host_ == nics && guard_ == guard) return;
   host_ = nics;
+  guard_ = std::move(guard);
   host_due_ = true;
 }
 
@@ -68,6 +69,7 @@ std::optional<v1::SyncRequest> Outbox::take() {
   if (host_due_) {
     host_due_ = false;
     *out.mutable_host_report() = to_proto(*host_);
+    out.mutable_host_report()->set_guard(guard_);
     return out;
   }
   if (endpoints_due_.empty()) return std::nullopt;

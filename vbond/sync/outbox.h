@@ -22,7 +22,7 @@ class Outbox {
   static constexpr std::size_t kMostReplies = 256;
 
   // Reports outlive streams: all of them are sent again after each Welcome.
-  void report_host(const HostNics& nics);
+  void report_host(const HostNics& nics, std::string guard = {});
   void report_endpoint(EndpointUid uid, const EndpointReport& report);
   void forget_endpoint(EndpointUid uid);
 
@@ -42,6 +42,7 @@ class Outbox {
 
  private:
   std::optional<HostNics> host_;
+  std::string guard_;
   std::map<EndpointUid, EndpointReport> endpoints_;
   bool open_ = false;
   bool host_due_ = false;

@@ -23,7 +23,9 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr milliseconds kTick{1000};
 constexpr int kLargestMessage = 64 << 20;
 
-std::shared_ptr<grpc::Channel> make_channel(const std::string& target, milliseconds keepalive) {
+std::shared_ptr<grpc::Channel> make_channel(
+    const std::string& target, const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+    milliseconds keepalive) {
   auto ms = static_cast<int>(keepalive.count());
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, ms);
@@ -35,7 +37,7 @@ std::shared_ptr<grpc::Channel> make_channel(const std::string& target, milliseco
   arguments.SetMaxReceiveMessageSize(kLargestMessage);
   // Each attempt has a connection of its own: the backoff between attempts is ours.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(target, credentials, arguments);
 }
 
 }  // namespace
@@ -69,6 +71,7 @@ struct SyncClient::Shared {
   std::condition_variable wake;
   Outbox outbox;
   bool stopping = false;
+  bool retry = false;
   grpc::ClientContext* context = nullptr;  // of the stream that stands
 };
 
@@ -128,10 +131,19 @@ bool SyncClient::stopping() const {
   return shared_->stopping;
 }
 
-void SyncClient::report_host(const HostNics& nics) {
+void SyncClient::retry() {
   {
     std::lock_guard lock(shared_->mutex);
-    shared_->outbox.report_host(nics);
+    // One that stands is not disturbed, and has nothing to hurry for when it ends.
+    if (shared_->context == nullptr) shared_->retry = true;
+  }
+  shared_->wake.notify_all();
+}
+
+void SyncClient::report_host(const HostNics& nics, std::string guard) {
+  {
+    std::lock_guard lock(shared_->mutex);
+    shared_->outbox.report_host(nics, std::move(guard));
   }
   shared_->wake.notify_all();
 }
@@ -157,18 +169,30 @@ void SyncClient::run() {
     auto delay = ending.refused ? backoff_.after_refusal() : backoff_.next();
     report_ending(ending, delay);
     std::unique_lock lock(shared_->mutex);
-    shared_->wake.wait_for(lock, delay, [this] { return shared_->stopping; });
+    shared_->wake.wait_for(lock, delay, [this] { return shared_->stopping || shared_->retry; });
+    shared_->retry = false;
   }
 }
 
 SyncClient::Ending SyncClient::follow_one_stream() {
   Ending ending;
   Stream stream;
-  stream.channel = make_channel(options_.controller, options_.keepalive);
+  auto credentials =
+      options_.credentials
+          ? options_.credentials()
+          : Result<std::shared_ptr<grpc::ChannelCredentials>>(grpc::InsecureChannelCredentials());
+  if (!credentials) {
+    ending.reason = credentials.error().message;
+    session_.closed(ending.reason);
+    metrics_.set_status(state_.status());
+    return ending;
+  }
+  stream.channel = make_channel(options_.controller, *credentials, options_.keepalive);
   stream.stub = v1::SyncService::NewStub(stream.channel);
   {
     std::lock_guard lock(shared_->mutex);
     if (shared_->stopping) return ending;
+    shared_->retry = false;
     shared_->context = &stream.context;
   }
   stream.wire = stream.stub->Sync(&stream.context);
@@ -205,7 +229,11 @@ SyncClient::Ending SyncClient::follow_one_stream() {
     ending.refused = status.error_code() == grpc::StatusCode::ABORTED ||
                      status.error_code() == grpc::StatusCode::FAILED_PRECONDITION ||
                      status.error_code() == grpc::StatusCode::UNIMPLEMENTED ||
-                     status.error_code() == grpc::StatusCode::PERMISSION_DENIED;
+                     status.error_code() == grpc::StatusCode::PERMISSION_DENIED ||
+                     status.error_code() == grpc::StatusCode::UNAUTHENTICATED;
+    if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED && options_.unauthenticated) {
+      options_.unauthenticated();
+    }
     if (status.error_code() == grpc::StatusCode::ABORTED) {
       reason += fmt::format("; every host needs a --host-name of its own, and two agents use {}",
                             options_.identity.host);

@@ -19,6 +19,10 @@
 #include "vbond/sync/batch_collector.h"
 #include "vbond/sync/session.h"
 
+namespace grpc {
+class ChannelCredentials;
+}
+
 namespace qmasq::vbond {
 
 class QueryDesk;
@@ -40,6 +44,10 @@ class SyncClient {
     // How long the controller may take to answer Hello.
     std::chrono::milliseconds welcome_timeout{10'000};
     std::chrono::milliseconds keepalive{5'000};
+    // What each new stream is opened with; may block. Empty: no encryption, no identity.
+    std::function<Result<std::shared_ptr<grpc::ChannelCredentials>>()> credentials;
+    // The controller does not take us for who we say.
+    std::function<void()> unauthenticated;
   };
 
   // References must outlive the client. `random`: a number in [0, 1), called from one thread.
@@ -59,8 +67,12 @@ class SyncClient {
   // queries takes longer.
   void stop();
 
+  // Does not wait any longer before the next stream. Any thread.
+  void retry();
+
   // Any thread; never wait.
-  void report_host(const HostNics& nics);
+  // `guard`: as in HostStatus.
+  void report_host(const HostNics& nics, std::string guard = {});
   void report_endpoint(EndpointUid uid, const EndpointReport& report);
   void forget_endpoint(EndpointUid uid);
 

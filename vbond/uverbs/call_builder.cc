@@ -254,6 +254,47 @@ ErrnoOr<std::span<std::byte>> CallBuilder::seal() {
   return std::span(header_.data(), length);
 }
 
+ErrnoOr<std::span<std::byte>> CallBuilder::seal_into(Image& image) {
+  if (on_heap_) return tl::unexpected(ENOSPC);
+  auto sealed = seal();
+  if (!sealed) return sealed;
+  std::copy(slots_.begin(), slots_.end(), image.slots.begin());
+  std::memcpy(image.header.data(), sealed->data(), sealed->size());
+  std::memcpy(image.arena.data(), small_.data(), arena_used_);
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    std::byte* const data = image.header.data() + kHeaderSize + i * kAttrSize + kDataAt;
+    if (!in_header(slots_[i])) {
+      put(data, static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(image.arena.data()) +
+                                           slots_[i].offset));
+    } else if (slots_[i].kind == Kind::kIdrNew) {
+      put(data, ~std::uint64_t{0});
+    }
+  }
+  image.slots_used = static_cast<std::uint32_t>(slots_.size());
+  image.arena_used = static_cast<std::uint32_t>(arena_used_);
+  return std::span(image.header).first(sealed->size());
+}
+
+void CallBuilder::take_back(const Image& image) {
+  std::memcpy(header_.data(), image.header.data(), kHeaderSize + slots_.size() * kAttrSize);
+  std::memcpy(small_.data(), image.arena.data(), arena_used_);
+}
+
+std::optional<CallBuilder> CallBuilder::from_image(const Image& image) {
+  if (image.slots_used > kMaxBuilderAttrs || image.arena_used > kSmallArena) return std::nullopt;
+  CallBuilder out;
+  for (std::size_t i = 0; i < image.slots_used; ++i) {
+    const Slot& slot = image.slots[i];
+    const bool inside = slot.offset <= image.arena_used &&
+                        slot.len <= image.arena_used - slot.offset && slot.written <= slot.len;
+    if (!in_header(slot) && !inside) return std::nullopt;
+    (void)out.slots_.push_back(slot);
+  }
+  out.arena_used_ = image.arena_used;
+  out.take_back(image);
+  return out;
+}
+
 bool CallBuilder::valid_output(std::uint16_t id) const {
   const auto index = slot_of(id);
   return index && slots_[*index].kind == Kind::kPtrOut &&

@@ -84,6 +84,17 @@ class CallBuilder {
   // The kernel writes into them; call it once, right before the ioctl.
   [[nodiscard]] ErrnoOr<std::span<std::byte>> seal();
 
+  // All of an ordinary call at one place, such that another process can go on with it: executed in
+  // memory that outlives this one, the kernel's answer is there whatever happens to the caller.
+  struct Image;
+  // As seal(), but the call lies in `image`, where the kernel writes to; handles to come read as
+  // none until it has. ENOSPC: payloads are too large for it.
+  [[nodiscard]] ErrnoOr<std::span<std::byte>> seal_into(Image& image);
+  // What the kernel made of it there.
+  void take_back(const Image& image);
+  // Nothing: it is none. Only to be looked at and to be written back, not executed.
+  [[nodiscard]] static std::optional<CallBuilder> from_image(const Image& image);
+
   // The kernel (or answer()) said that this output is valid.
   [[nodiscard]] bool valid_output(std::uint16_t id) const;
 
@@ -128,6 +139,7 @@ class CallBuilder {
   [[nodiscard]] static bool in_header(const Slot& slot);
 
   static constexpr std::size_t kSmallArena = 1024;
+  CallBuilder() = default;
 
   FixedVector<Slot, kMaxBuilderAttrs> slots_;
   std::size_t arena_used_ = 0;
@@ -136,6 +148,14 @@ class CallBuilder {
   std::array<std::byte, kHeaderSize + kMaxBuilderAttrs * kAttrSize> header_;
   alignas(8) std::array<std::byte, kSmallArena> small_;  // payloads of ordinary calls
   std::vector<std::byte> heap_;                          // payloads once they outgrow it
+};
+
+struct CallBuilder::Image {
+  std::uint32_t slots_used = 0;
+  std::uint32_t arena_used = 0;
+  std::array<Slot, kMaxBuilderAttrs> slots;
+  alignas(8) std::array<std::byte, kHeaderSize + kMaxBuilderAttrs * kAttrSize> header;
+  alignas(8) std::array<std::byte, kSmallArena> arena;
 };
 
 }  // namespace qmasq::vbond::uverbs

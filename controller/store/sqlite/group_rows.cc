@@ -15,11 +15,6 @@ std::uint64_t unsigned_column(const Query& query, int index) {
   return static_cast<std::uint64_t>(query.number(index));
 }
 
-TimePoint from_micros(std::int64_t micros) {
-  return TimePoint(
-      std::chrono::duration_cast<TimePoint::duration>(std::chrono::microseconds(micros)));
-}
-
 Status read_rules(Connection& connection, SecurityGroup& group) {
   QMASQ_ASSIGN(Query query,
                connection.query("SELECT r.id, r.direction, r.priority, r.action, r.transport, "

@@ -16,11 +16,6 @@ std::uint64_t unsigned_column(const Query& query, int index) {
   return static_cast<std::uint64_t>(query.number(index));
 }
 
-TimePoint from_micros(std::int64_t micros) {
-  return TimePoint(
-      std::chrono::duration_cast<TimePoint::duration>(std::chrono::microseconds(micros)));
-}
-
 std::optional<std::uint64_t> limit(const Query& query, int index) {
   const std::uint64_t value = unsigned_column(query, index);
   if (value == 0) return std::nullopt;

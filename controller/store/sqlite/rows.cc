@@ -14,11 +14,6 @@ std::uint32_t small_column(const Query& query, int index) {
   return static_cast<std::uint32_t>(query.number(index));
 }
 
-TimePoint from_micros(std::int64_t micros) {
-  return TimePoint(
-      std::chrono::duration_cast<TimePoint::duration>(std::chrono::microseconds(micros)));
-}
-
 Status read_ranges(Connection& connection, Vpc& vpc) {
   QMASQ_ASSIGN(Query query,
                connection.query("SELECT address, length FROM vpc_ranges WHERE vpc_uid = ?1 "
@@ -75,6 +70,38 @@ Status write_endpoint_groups(Connection& connection, const Endpoint& endpoint) {
     QMASQ_TRY(insert.bind(column(endpoint.groups[i].uid.value)).run());
   }
   return {};
+}
+
+Status read_users(Connection& connection, Endpoint& endpoint) {
+  QMASQ_ASSIGN(Query query,
+               connection.query("SELECT kind, number FROM endpoint_users WHERE endpoint_uid = ?1 "
+                                "ORDER BY kind, number"));
+  query.bind(column(endpoint.uid.value));
+  for (;;) {
+    QMASQ_ASSIGN(bool row, query.step());
+    if (!row) return {};
+    auto& numbers = query.number(0) == 0 ? endpoint.user_ids : endpoint.group_ids;
+    numbers.push_back(small_column(query, 1));
+  }
+}
+
+Status write_users(Connection& connection, const Endpoint& endpoint) {
+  {
+    QMASQ_ASSIGN(Query drop,
+                 connection.query("DELETE FROM endpoint_users WHERE endpoint_uid = ?1"));
+    QMASQ_TRY(drop.bind(column(endpoint.uid.value)).run());
+  }
+  auto insert = [&](std::int64_t kind, const std::vector<std::uint32_t>& numbers) -> Status {
+    for (std::uint32_t number : numbers) {
+      QMASQ_ASSIGN(Query query,
+                   connection.query("INSERT INTO endpoint_users (endpoint_uid, kind, number) "
+                                    "VALUES (?1, ?2, ?3)"));
+      QMASQ_TRY(query.bind(column(endpoint.uid.value)).bind(kind).bind(column(number)).run());
+    }
+    return {};
+  };
+  QMASQ_TRY(insert(0, endpoint.user_ids));
+  return insert(1, endpoint.group_ids);
 }
 
 Status read_gids(Connection& connection, HostUid host, std::int64_t position, Nic& nic) {
@@ -173,6 +200,11 @@ Status write_nic_rates(Connection& connection, const Host& host) {
 
 }  // namespace
 
+TimePoint from_micros(std::int64_t micros) {
+  return TimePoint(
+      std::chrono::duration_cast<TimePoint::duration>(std::chrono::microseconds(micros)));
+}
+
 std::int64_t to_micros(TimePoint time) {
   return std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
 }
@@ -219,6 +251,7 @@ Result<std::vector<EndpointPtr>> read_endpoints(Connection& connection, Query qu
     endpoint->qos_policy = {QosPolicyUid{unsigned_column(query, 12)}, query.text(13)};
     QMASQ_TRY(read_addresses(connection, *endpoint));
     QMASQ_TRY(read_endpoint_groups(connection, *endpoint));
+    QMASQ_TRY(read_users(connection, *endpoint));
     out.push_back(std::move(endpoint));
   }
 }
@@ -315,6 +348,10 @@ Status write_endpoint(Connection& connection, const Endpoint& endpoint, const En
   }
   if (before == nullptr || before->groups != endpoint.groups) {
     QMASQ_TRY(write_endpoint_groups(connection, endpoint));
+  }
+  if (before == nullptr || before->user_ids != endpoint.user_ids ||
+      before->group_ids != endpoint.group_ids) {
+    QMASQ_TRY(write_users(connection, endpoint));
   }
   if (before != nullptr && before->addresses == endpoint.addresses) return {};
   {

@@ -57,5 +57,6 @@ namespace qmasq::controller::sqlite {
                                TimePoint time);
 
 [[nodiscard]] std::int64_t to_micros(TimePoint time);
+[[nodiscard]] TimePoint from_micros(std::int64_t micros);
 
 }  // namespace qmasq::controller::sqlite

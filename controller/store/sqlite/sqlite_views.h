@@ -54,6 +54,13 @@ class SqliteView final : public WriteView {
   Result<std::vector<HostReference>> used_hosts() override;
   Result<std::vector<HostReference>> hosts_of(VpcUid vpc) override;
   Result<std::vector<HostReference>> hosts_of(QosPolicyUid policy) override;
+  // In auth_views.cc, with all that is about callers.
+  Result<std::vector<QosPolicyUid>> endpoint_policies(VpcUid vpc) override;
+  Result<AccessPtr> find_access(std::string_view id) override;
+  Result<std::vector<AccessPtr>> list_accesses(const ListQuery& query) override;
+  Result<std::vector<CertificateRecord>> list_certificates() override;
+  Result<std::optional<JoinTokenRecord>> find_join_token(std::string_view hash) override;
+  Result<std::vector<AuditRecord>> list_audit(const AuditQuery& query) override;
   Result<std::vector<LogEntry>> log(Revision after, std::size_t limit) override;
 
   Result<std::uint64_t> new_uid() override;
@@ -67,6 +74,17 @@ class SqliteView final : public WriteView {
   Status remove(const HostPtr& host) override;
   Status remove(const SecurityGroupPtr& group) override;
   Status remove(const QosPolicyPtr& policy) override;
+  Status put(const Access& access) override;
+  Status put(const CertificateRecord& certificate) override;
+  Status put(const JoinTokenRecord& token) override;
+  Result<std::size_t> revoke_certificates(std::string_view holder) override;
+  Result<std::size_t> revoke_join_tokens(std::string_view host_id) override;
+  Status append(AuditRecord record, const AuditRetention& retention) override;
+  const Commit& pending() override {
+    commit_.revision = logged_ > 0 ? next() : base_;
+    return commit_;
+  }
+  TimePoint now() const override { return now_; }
   Result<std::optional<RequestRecord>> find_request(std::string_view id) override;
   Status put_request(const RequestRecord& record) override;
 
@@ -81,6 +99,7 @@ class SqliteView final : public WriteView {
   // In qos_views.cc, with all that is about policies.
   Result<std::size_t> count(const char* sql, std::uint64_t uid);
   Status log_change(LogEntry entry);
+  Status sweep_audit(std::int64_t refused, std::uint64_t keep);
   Status delete_row(const char* sql, std::uint64_t uid, std::string_view what);
   Result<std::vector<EndpointPtr>> endpoints_in(VpcUid vpc, const std::string& after,
                                                 std::size_t limit);

@@ -36,6 +36,7 @@ AgentSite::AgentSite(const std::string& host, std::string controller, const std:
   options.controller = std::move(controller);
   options.underlay_address = *parse_ip(address);
   options.builtin_overlay = false;
+  options.certificates = directory_.file("tls");
   options.socket_directory = directory_.path();
   attach_socket_ = directory_.file("attach.sock");
   socket_ = directory_.file("vbond.sock");

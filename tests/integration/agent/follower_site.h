@@ -30,7 +30,9 @@ class FollowerSite final : public vbond::Follower {
              {std::chrono::milliseconds(10), std::chrono::milliseconds(50),
               std::chrono::milliseconds(200)},
              welcome_timeout,
-             keepalive},
+             keepalive,
+             {},
+             {}},
             state_, *this, events_, sync_metrics_, [] { return 0.5; }, [this] { ++ticks_; }) {}
 
   void welcomed(HostUid host) override {

@@ -206,14 +206,16 @@ TEST_F(Resources, HostsShowStateAndLag) {
   host.mutable_status()->set_state(v1::HostStatus::ONLINE);
   host.mutable_status()->set_applied_revision(9);
   host.mutable_status()->set_current_revision(12);
+  host.mutable_status()->set_guard("broken: no BTF");
   auto* nic = host.add_nics();
   nic->set_device("rxe0");
   nic->set_active(true);
   nic->set_primary_gid("0000:0000:0000:0000:0000:ffff:c000:0201");
   Ran ran = run({"host", "list"});
   EXPECT_EQ(ran.out,
-            "NAME   STATE   UNDERLAY   NICS  APPLIED  AGENT  DESCRIPTION\n"
-            "hostA  online  192.0.2.1  rxe0  9 of 12  -      -\n");
+            "NAME   STATE   UNDERLAY   NICS  APPLIED  AGENT  GUARD   DESCRIPTION\n"
+            "hostA  online  192.0.2.1  rxe0  9 of 12  -      broken  -\n");
+  EXPECT_THAT(run({"host", "get", "hostA"}).out, HasSubstr("broken: no BTF"));
   EXPECT_THAT(run({"host", "get", "hostA"}).out, HasSubstr("GID 192.0.2.1"));
 }
 

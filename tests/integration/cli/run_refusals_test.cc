@@ -58,7 +58,7 @@ TEST_F(RunRefusals, NotRoot) {
     if (::prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0) != 0) ::_exit(98);
   });
   EXPECT_EQ(done.code(), 125);
-  EXPECT_THAT(done.err, HasSubstr("needs root"));
+  EXPECT_THAT(done.err, HasSubstr("needs root, or CAP_SYS_ADMIN"));
   EXPECT_THAT(done.err, HasSubstr("sudo"));
 }
 

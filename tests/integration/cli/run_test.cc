@@ -50,6 +50,16 @@ TEST_F(Run, OutputAndExitCodeAreTheProgramsOwn) {
   EXPECT_EQ(agent_.last_endpoint(), "blue/a");
 }
 
+TEST_F(Run, FindsTheAgentsSocketsHidden) {
+  agent_.terms.mounts = {{"", agent_.folder(), true, true}, {"", "/nonexistent/x", true, true}};
+  Finished done = shell("ls -A " + agent_.folder() + "; touch " + agent_.folder() +
+                        "/x 2>/dev/null || echo read-only; umount " + agent_.folder() +
+                        " 2>/dev/null || echo stays");
+  EXPECT_EQ(done.code(), 0) << done.err;
+  EXPECT_EQ(done.out, "read-only\nstays\n");
+  EXPECT_TRUE(std::filesystem::exists(agent_.folder() + "/attach.sock")) << "it is there for us";
+}
+
 TEST_F(Run, ASignalEndsItAsItWouldAlone) {
   EXPECT_EQ(shell("kill -TERM $$").signal(), SIGTERM);
   EXPECT_EQ(shell("kill -KILL $$").signal(), SIGKILL);

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -96,6 +97,8 @@ void ControllerProcess::start(const std::vector<std::string>& more, int tmpfs_ki
   std::vector<std::string> arguments = {QMASQ_CONTROLLER, "--data-dir", data_dir(),
                                         "--socket",       socket(),     "--listen",
                                         "127.0.0.1:0",    "--metrics",  ""};
+  // Without certificates of its own it is the tests' own machine that is trusted.
+  if (!std::filesystem::exists(data_dir() + "/tls")) arguments.emplace_back("--insecure-listen");
   arguments.insert(arguments.end(), more.begin(), more.end());
   const std::size_t before = log().size();
   pid_ = spawn(arguments, dir_.file("log"), data_dir(), tmpfs_kib);
@@ -120,6 +123,14 @@ void ControllerProcess::start(const std::vector<std::string>& more, int tmpfs_ki
     ASSERT_LT(std::chrono::steady_clock::now(), deadline) << text;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
+}
+
+void ControllerProcess::start_with_log(const std::string& path) {
+  pid_ = spawn({QMASQ_CONTROLLER, "--data-dir", data_dir(), "--socket", socket(), "--listen", "",
+                "--metrics", "", "--log-level", "debug"},
+               path, "", 0);
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(60);
+  ASSERT_TRUE(channel()->WaitForConnected(deadline));
 }
 
 int ControllerProcess::end(int signal) {

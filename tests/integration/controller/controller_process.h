@@ -36,6 +36,8 @@ class ControllerProcess {
   // Starts it and waits until it is ready. `more`: further flags. `tmpfs_kib` > 0: the data
   // directory is a file system of that size, seen by this process alone (needs CAP_SYS_ADMIN).
   void start(const std::vector<std::string>& more = {}, int tmpfs_kib = 0);
+  // Its log goes to `path`, and is not read: ready is when it answers on its socket.
+  void start_with_log(const std::string& path);
   void kill9() { end(9); }
   // SIGTERM; gives the exit status.
   int stop() { return end(15); }

@@ -59,7 +59,7 @@ TEST(Start, EndsCleanlyAndTakesItsSocketAlong) {
   process.start();
   struct stat info {};
   ASSERT_EQ(::stat(process.socket().c_str(), &info), 0);
-  EXPECT_EQ(info.st_mode & 0777U, 0660U);
+  EXPECT_EQ(info.st_mode & 0777U, 0666U);  // the gate says who may what
   EXPECT_EQ(process.stop(), 0);
   EXPECT_NE(::stat(process.socket().c_str(), &info), 0);
   EXPECT_THAT(process.log(), HasSubstr("stopped"));
@@ -92,21 +92,28 @@ TEST(Start, TwoOnOneDataDirectoryIsRefused) {
   EXPECT_TRUE(Client(process).create_vpc("blue", {"10.0.0.0/24"}).ok());
 }
 
-TEST(Start, BeyondLoopbackOnlyWhenTold) {
+TEST(Start, BeyondLoopbackOnlyWithCertificates) {
   qmasq::testing::TempDir dir;
-  for (const char* listen : {"0.0.0.0:0", "[::]:0", "192.0.2.1:7443"}) {
+  for (const char* listen : {"0.0.0.0:0", "[::]:0"}) {
     auto refused = run_program(flags(dir, listen));
     EXPECT_NE(refused.status, 0);
-    EXPECT_THAT(refused.output, HasSubstr("--insecure-listen"));
+    EXPECT_THAT(refused.output, HasSubstr("qmasq-controller init"));
+    EXPECT_THAT(refused.output, HasSubstr(listen));
+    auto insecure = flags(dir, listen);
+    insecure.emplace_back("--insecure-listen");
+    refused = run_program(insecure);
+    EXPECT_NE(refused.status, 0);
+    EXPECT_THAT(refused.output, HasSubstr("for loopback only"));
     EXPECT_THAT(refused.output, HasSubstr(listen));
   }
+  auto loopback = run_program(flags(dir, "127.0.0.1:0"));
+  EXPECT_NE(loopback.status, 0);
+  EXPECT_THAT(loopback.output, HasSubstr("--insecure-listen does without"));
   for (const char* listen : {"7443", "localhost:7443", "127.0.0.1:", "127.0.0.1:99999", ":::1"}) {
     auto refused = run_program(flags(dir, listen));
     EXPECT_NE(refused.status, 0) << listen;
     EXPECT_THAT(refused.output, HasSubstr("not ADDRESS:PORT"));
   }
-  ControllerProcess process;
-  process.start({"--listen", "0.0.0.0:0", "--insecure-listen"});
 }
 
 TEST(Start, APortInUseIsNamed) {
@@ -120,7 +127,9 @@ TEST(Start, APortInUseIsNamed) {
   ASSERT_EQ(::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
   std::string listen = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
   qmasq::testing::TempDir dir;
-  auto refused = run_program(flags(dir, listen));
+  auto arguments = flags(dir, listen);
+  arguments.emplace_back("--insecure-listen");
+  auto refused = run_program(arguments);
   EXPECT_NE(refused.status, 0);
   EXPECT_THAT(refused.output, HasSubstr(listen));
   EXPECT_THAT(refused.output, HasSubstr("in use"));

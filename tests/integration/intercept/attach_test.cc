@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -6,6 +7,8 @@
 #include <sys/un.h>
 
 #include <cstring>
+#include <functional>
+#include <vector>
 
 #include "tests/integration/intercept/host.h"
 #include "vbond/attach/attach_client.h"
@@ -115,22 +118,68 @@ TEST_F(Attach, TakesNoListenerOfAnotherProcess) {
   waitpid(child, nullptr, 0);
 }
 
-TEST_F(Attach, RefusesOtherUsers) {
-  Host host;
-  ASSERT_EQ(chmod(host.folder.socket().c_str(), 0666), 0);
+// What becomes of a request of another user, in a process of theirs: 0 when `check` says yes.
+int as_user(const Host& host, uid_t uid, const std::vector<gid_t>& groups,
+            const std::function<bool(const Result<AttachClient::Offer>&)>& check) {
   std::string folder = host.folder.socket().substr(0, host.folder.socket().rfind('/'));
-  ASSERT_EQ(chmod(folder.c_str(), 0755), 0);
+  EXPECT_EQ(chmod(folder.c_str(), 0755), 0);
   pid_t child = fork();
   if (child == 0) {
-    if (setresuid(65534, 65534, 65534) != 0) _exit(9);
+    if (setgroups(groups.size(), groups.data()) != 0 || setresgid(uid, uid, uid) != 0 ||
+        setresuid(uid, uid, uid) != 0) {
+      _exit(9);
+    }
     auto client = AttachClient::connect(host.folder.socket());
     if (!client) _exit(8);
-    auto offer = client->request("blue/a", "test");
-    _exit(!offer && offer.error().err == EPERM ? 0 : 7);
+    _exit(check(client->request("blue/a", "test")) ? 0 : 7);
   }
   int status = 0;
   waitpid(child, &status, 0);
-  EXPECT_EQ(WEXITSTATUS(status), 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 100;
+}
+
+TEST_F(Attach, RefusesOtherUsers) {
+  Host host;
+  EXPECT_EQ(as_user(host, 65534, {},
+                    [](const auto& offer) {
+                      return !offer && offer.error().err == EPERM &&
+                             offer.error().message.find("is for user 65534") != std::string::npos;
+                    }),
+            0);
+}
+
+TEST_F(Attach, TakesTheUsersOfTheEndpoint) {
+  Host host;
+  auto offered = [](const auto& offer) { return offer.has_value(); };
+  host.world.set_users({1234}, {4321});
+  EXPECT_EQ(as_user(host, 1234, {}, offered), 0);
+  EXPECT_EQ(as_user(host, 1235, {}, offered), 7);
+  EXPECT_EQ(as_user(host, 1235, {7, 4321}, offered), 0);
+  host.world.set_users({}, {});
+  EXPECT_EQ(as_user(host, 1234, {}, offered), 7);
+}
+
+TEST_F(Attach, OneUserDoesNotKeepOutOthers) {
+  Host host;
+  host.world.set_users({1234}, {});
+  host.server.reset();
+  vbond::AttachServerOptions options;
+  options.socket = host.folder.socket();
+  options.max_connections = 4;
+  host.server = vbond::AttachServer::start(options, host).value();
+  auto address = vbond::socket_address(options.socket).value();
+  EXPECT_EQ(as_user(host, 1234, {},
+                    [&](const auto& first) {
+                      // A second one while the first stands: a quarter of four is one.
+                      UniqueFd held(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+                      auto* name = reinterpret_cast<sockaddr*>(&address);
+                      if (!first || connect(held.get(), name, sizeof(address)) != 0) return false;
+                      auto second = AttachClient::connect(host.folder.socket());
+                      auto refused = second->request("blue/a", "test");
+                      return !refused && refused.error().err == EAGAIN;
+                    }),
+            0);
+  EXPECT_TRUE(AttachClient::connect(options.socket)->request("blue/a", "test"));
 }
 
 TEST_F(Attach, SurvivesNonsenseAndSilence) {

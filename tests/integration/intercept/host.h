@@ -21,6 +21,7 @@
 #include "tests/support/agent_world.h"
 #include "tests/support/eventually.h"
 #include "tests/support/stub_nic.h"
+#include "vbond/access/local_access.h"
 #include "vbond/attach/attach_server.h"
 #include "vbond/kernel/verbs_device.h"
 
@@ -103,8 +104,9 @@ class Host final : public vbond::AttachHandler {
     return options;
   }
 
-  Result<Offer> offer(const std::string& endpoint, const vbond::AttachPeer&) override {
-    auto found = world.endpoints.find(endpoint);
+  Result<Offer> offer(const std::string& endpoint, const vbond::AttachPeer& peer) override {
+    QMASQ_TRY(access.admit(peer));
+    auto found = access.find(peer, endpoint);
     if (!found) return tl::unexpected(found.error());
     Offer out;
     out.endpoint = (*found)->uid;
@@ -122,6 +124,7 @@ class Host final : public vbond::AttachHandler {
   }
 
   AgentWorld world;
+  vbond::LocalAccess access{world.endpoints, world.sync};
   StubNic nic;
   StubDevices devices;
   vbond::ProcessMemory memory;

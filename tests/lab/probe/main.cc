@@ -34,6 +34,16 @@ int main(int argc, char** argv) {
   auto* flood_command = app.add_subcommand("flood", "Make control verbs as fast as possible");
   flood_command->add_option("--seconds", seconds, "For how long");
   flood_command->callback([&] { exit_code = probe::flood(device, seconds); });
+  probe::EndureOptions endure;
+  auto* endure_command =
+      app.add_subcommand("endure", "Connect QPs all the time; tell what failed and what took long");
+  endure_command->add_option("--gid", endure.peer_gid, "Peer: address or GID")->required();
+  endure_command->add_option("--forbidden", endure.forbidden_gid, "Peer that rules forbid");
+  endure_command->add_option("--seconds", endure.seconds, "For how long, or until SIGTERM");
+  endure_command->callback([&] {
+    endure.device = device;
+    exit_code = probe::endure(endure);
+  });
   std::string crowd_peer;
   int crowd_count = 1;
   auto* crowd_command = app.add_subcommand("crowd", "Connect many QPs and tell when each dies");
@@ -58,6 +68,20 @@ int main(int argc, char** argv) {
   app.add_subcommand("hostile", "Send broken arguments and tell each errno")->callback([&] {
     exit_code = probe::hostile(device);
   });
+  probe::RaceOptions breakout;
+  auto declare_breakout = [&](const char* name, const char* text, auto run) {
+    auto* command = app.add_subcommand(name, text);
+    command->add_option("--gid", breakout.peer_gid, "Peer, as the wire knows it")->required();
+    command->add_option("--gid-index", breakout.gid_index, "In the device's own table");
+    command->add_option("--rounds", breakout.rounds, "Try so many times");
+    command->add_option("--hold", breakout.hold_seconds, "Keep the QP so many seconds");
+    command->callback([&, run] {
+      breakout.device = device;
+      exit_code = run(breakout);
+    });
+  };
+  declare_breakout("race", "Make MODIFY_QP of an admitted REG_MR", probe::race);
+  declare_breakout("legacy", "MODIFY_QP by write()", probe::legacy);
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

@@ -43,6 +43,15 @@ int flood(const std::string& device, int seconds);
 int hostile(const std::string& device);
 // `count` RC queue pairs connected to a peer; says when each was put into the error state.
 int crowd(const std::string& device, const std::string& peer_gid, int count, int seconds);
+struct EndureOptions {
+  std::string device = "rxe0";
+  std::string peer_gid;
+  std::string forbidden_gid;  // a peer that rules forbid, EACCES; empty: none is tried
+  int seconds = 60;           // or until SIGTERM
+};
+// Connects and destroys QPs all the time, with some that stand; ends with the first verb that
+// fails.
+int endure(const EndureOptions& options);
 struct HoardOptions {
   std::string device = "rxe0";
   std::string kind = "mr";   // cq, mr, qp, srq
@@ -54,5 +63,18 @@ struct HoardOptions {
 };
 // Objects of one kind until one fails: how many there were, and its errno.
 int hoard(const HoardOptions& options);
+
+struct RaceOptions {
+  std::string device = "rxe0";
+  std::string peer_gid;  // as the wire knows it, not the VPC
+  int gid_index = 1;     // of the device's own table
+  int rounds = 1000;
+  int hold_seconds = 0;  // after it worked
+};
+// Tries to connect a QP behind the agent's back: by swapping the arguments of a registration of
+// memory, or by a plain write() on a device that it opened itself. Says {"ready":true} first: a
+// program that is killed says nothing more.
+int race(const RaceOptions& options);
+int legacy(const RaceOptions& options);
 
 }  // namespace qmasq::probe

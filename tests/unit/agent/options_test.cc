@@ -43,6 +43,16 @@ TEST(AgentOptions, HaveSensibleDefaults) {
   EXPECT_EQ(options.socket_directory, "/run/qmasq");
   EXPECT_EQ(options.metrics_address, "");
   EXPECT_EQ(options.log_level, "info");
+  EXPECT_EQ(options.certificates, "/var/lib/qmasq-vbond/tls");
+  EXPECT_EQ(options.token_file, "");
+}
+
+TEST(AgentOptions, TakeCertificatesAndAToken) {
+  auto command = parse_with({"--certificates=/etc/q", "--join-token-file=/run/token"});
+  ASSERT_TRUE(command.options.has_value()) << command.text;
+  EXPECT_EQ(command.options->certificates, "/etc/q");
+  EXPECT_EQ(command.options->token_file, "/run/token");
+  EXPECT_THAT(parse_with({"--certificates=tls"}).text, HasSubstr("does not start with /"));
 }
 
 TEST(AgentOptions, TakeEverything) {
@@ -143,7 +153,7 @@ TEST(AgentOptions, SayWhatIsWrong) {
            {{"--open", "rxe0=me"}, "rxe0=me"},
            {{"--overlay", "vlan"}, "vlan"},
            {{"--socket-dir", "run"}, "run"},
-           {{"--guard", "on"}, "only off"},
+           {{"--guard", "maybe"}, "maybe"},
            {{"--nonsense"}, "--nonsense"},
            {{"stray"}, "stray"},
            {{"--nic", "rxe0", "stray"}, "stray"}}) {

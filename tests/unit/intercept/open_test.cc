@@ -124,8 +124,10 @@ TEST(Open, TenantModeTakesNoContextOfAnotherAttachment) {
   bench.kernel.pass_fd(bench.process, 5, other, 7);
   auto first = bench.attachment;
   bench.attachment = std::make_shared<vbond::Attachment>(
-      bench.services, bench.kernel.listen(other), AgentWorld::kEndpoint, "vpcs/blue/endpoints/a",
-      other, "other", [](vbond::Attachment&, const vbond::Notification&) {}, [] {});
+      bench.services, bench.kernel.listen(other),
+      vbond::Attachment::Identity{
+          AgentWorld::kEndpoint, "vpcs/blue/endpoints/a", other, "other", 0, {}, false},
+      [](vbond::Attachment&, const vbond::Notification&, vbond::CallSlot*) {}, [] {});
   bench.others = {first};
   EXPECT_EQ(bench.verb(other, 7, Bench::create_qp_call(vbond::uverbs::QpType::kRc)).err,
             EOPNOTSUPP);

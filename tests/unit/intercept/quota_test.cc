@@ -348,6 +348,30 @@ TEST(QuotaTest, OnHardwareQueuesAreCountedAsMemoryRegionsAre) {
   EXPECT_EQ(bench.used(Resource::kCompletionQueues), 1U);
 }
 
+// Before any call of the agent's has succeeded on the context: what the program made by itself is
+// found, and goes when the context is closed although the program keeps the file.
+TEST(QuotaTest, OnHardwareWhatTheProgramMadeGoesWithTheContext) {
+  QuotaBench bench;
+  bench.kernel.nic.driver = static_cast<std::uint32_t>(uverbs::DriverId::kMlx5);
+  Nic nic;
+  nic.device = "rxe0";
+  nic.driver = "mlx5";
+  nic.active = true;
+  nic.active_mtu = 1024;
+  nic.primary = PhysicalGid{1, AgentWorld::physical_gid(), GidType::kRoceV2};
+  nic.gids = {*nic.primary};
+  (void)bench.world.nics.update({nic});
+  bench.fd = bench.open_device(bench.process);
+  ASSERT_GE(bench.fd, 0);
+  (void)bench.make_mr(bench.process, 4096);
+  bench.attachment->revoke();
+  bench.attachment->bury(bench.attachment->contexts().close(), false);
+  bench.attachment->wait_buried();
+  EXPECT_NE(bench.file(), 0U);
+  EXPECT_EQ(bench.kernel.nic.memory_regions(), 0U);
+  EXPECT_EQ(bench.used(Resource::kMemoryRegions), 0U);
+}
+
 // --- verb rates ---
 
 TEST(RateTest, OverTheRateIsEagainAndFreeingGoesOn) {

@@ -57,14 +57,16 @@ struct Bench {
     };
     process = kernel.add_process("tenant");
     attachment = std::make_shared<vbond::Attachment>(
-        services, kernel.listen(process), AgentWorld::kEndpoint, "vpcs/blue/endpoints/a", process,
-        "tenant", [](vbond::Attachment&, const vbond::Notification&) {}, [] {});
+        services, kernel.listen(process),
+        vbond::Attachment::Identity{
+            AgentWorld::kEndpoint, "vpcs/blue/endpoints/a", process, "tenant", 0, {}, false},
+        [](vbond::Attachment&, const vbond::Notification&, vbond::CallSlot*) {}, [] {});
   }
 
   CallResult trap(pid_t tid, int nr, std::initializer_list<std::uint64_t> args) {
     std::vector<std::uint64_t> list(args);
     auto call = kernel.make_trap(tid, nr, list);
-    dispatcher.handle(*attachment, call);
+    dispatcher.handle(*attachment, call, nullptr);
     return kernel.result(call.id).value_or(CallResult{CallResult::How::kGone, 0, 0});
   }
   CallResult open_at(pid_t tid, const std::string& path, int flags) {

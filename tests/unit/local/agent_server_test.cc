@@ -14,6 +14,7 @@
 
 #include "common/unique_fd.h"
 #include "qmasq/v1/agent.grpc.pb.h"
+#include "vbond/rename/peer_map.h"
 
 namespace qmasq::vbond {
 namespace {
@@ -81,19 +82,33 @@ class AgentServerTest : public ::testing::Test {
     return out;
   }
 
+  Result<std::unique_ptr<AgentServer>> start(const std::string& path) {
+    return AgentServer::start(path, view_, events_, access_);
+  }
+
   std::string directory_;
   std::string socket_;
   SystemClock clock_;
+  conntrack::GroupSets sets_;
+  PeerMap peers_{sets_};
+  SyncState sync_;
+  EndpointTable endpoints_{peers_, sync_};
+  // Whoever runs this is in the group qmasq, and no tenant unless a test says so.
+  bool tenant_ = false;
+  LocalAccess access_{
+      endpoints_,
+      sync_,
+      {[this](pid_t) { return tenant_; }, [] { return std::optional(::getgid()); }}};
   EventLog events_{clock_, 100};
   FakeView view_;
 };
 
-TEST_F(AgentServerTest, AnswersOnASocketForRootAndGroup) {
-  auto server = AgentServer::start(socket_, view_, events_);
+TEST_F(AgentServerTest, AnswersOnASocketThatAllMayAsk) {
+  auto server = start(socket_);
   ASSERT_TRUE(server.has_value()) << server.error().message;
   struct stat info {};
   ASSERT_EQ(::stat(socket_.c_str(), &info), 0);
-  EXPECT_EQ(info.st_mode & 07777U, 0660U);
+  EXPECT_EQ(info.st_mode & 07777U, 0666U);
   grpc::ClientContext context;
   v1::Agent agent;
   ASSERT_TRUE(stub()->GetAgent(&context, {}, &agent).ok());
@@ -103,7 +118,7 @@ TEST_F(AgentServerTest, AnswersOnASocketForRootAndGroup) {
 }
 
 TEST_F(AgentServerTest, TellsHowLimitsStand) {
-  auto server = AgentServer::start(socket_, view_, events_);
+  auto server = start(socket_);
   ASSERT_TRUE(server.has_value()) << server.error().message;
   grpc::ClientContext context;
   v1::HostQos qos;
@@ -114,7 +129,7 @@ TEST_F(AgentServerTest, TellsHowLimitsStand) {
 }
 
 TEST_F(AgentServerTest, ListsConnectionsOfAParent) {
-  auto server = AgentServer::start(socket_, view_, events_);
+  auto server = start(socket_);
   ASSERT_TRUE(server.has_value()) << server.error().message;
   v1::ListConnectionsRequest request;
   request.set_parent("vpcs/blue");
@@ -130,7 +145,7 @@ TEST_F(AgentServerTest, ListsConnectionsOfAParent) {
 }
 
 TEST_F(AgentServerTest, TellsAnUnknownNameFromOneWithNothingToShow) {
-  auto server = AgentServer::start(socket_, view_, events_);
+  auto server = start(socket_);
   ASSERT_TRUE(server) << server.error().message;
   for (auto [parent, code] : {std::pair("vpcs/quiet", grpc::StatusCode::OK),
                               std::pair("vpcs/unknown", grpc::StatusCode::NOT_FOUND)}) {
@@ -150,7 +165,7 @@ TEST_F(AgentServerTest, TellsAnUnknownNameFromOneWithNothingToShow) {
 }
 
 TEST_F(AgentServerTest, GivesTheNewestPastEvents) {
-  auto server = AgentServer::start(socket_, view_, events_);
+  auto server = start(socket_);
   ASSERT_TRUE(server.has_value()) << server.error().message;
   record(EventType::kRefused, "vpcs/blue/endpoints/a");
   record(EventType::kRefused, "vpcs/red/endpoints/x");
@@ -166,7 +181,7 @@ TEST_F(AgentServerTest, GivesTheNewestPastEvents) {
 }
 
 TEST_F(AgentServerTest, FollowsAndEndsWithTheServer) {
-  auto server = AgentServer::start(socket_, view_, events_);
+  auto server = start(socket_);
   ASSERT_TRUE(server.has_value()) << server.error().message;
   record(EventType::kSync, "vpcs/blue/endpoints/old");
   v1::WatchEventsRequest request;
@@ -186,7 +201,7 @@ TEST_F(AgentServerTest, FollowsAndEndsWithTheServer) {
 }
 
 TEST_F(AgentServerTest, SendsTheThirtyThirdWatcherAway) {
-  auto server = AgentServer::start(socket_, view_, events_);
+  auto server = start(socket_);
   ASSERT_TRUE(server.has_value()) << server.error().message;
   record(EventType::kSync, "vpcs/blue/endpoints/a");
   auto client = stub();
@@ -216,6 +231,32 @@ TEST_F(AgentServerTest, SendsTheThirtyThirdWatcherAway) {
   }
 }
 
+TEST_F(AgentServerTest, TellsProgramsOfTenantsNothing) {
+  auto server = start(socket_);
+  ASSERT_TRUE(server) << server.error().message;
+  record(EventType::kRefused, "vpcs/blue/endpoints/a");
+  tenant_ = true;
+  auto client = stub();
+  grpc::ClientContext agent_context;
+  v1::Agent agent;
+  EXPECT_EQ(client->GetAgent(&agent_context, {}, &agent).error_code(),
+            grpc::StatusCode::PERMISSION_DENIED);
+  grpc::ClientContext qos_context;
+  v1::HostQos qos;
+  EXPECT_EQ(client->GetQos(&qos_context, {}, &qos).error_code(),
+            grpc::StatusCode::PERMISSION_DENIED);
+  grpc::ClientContext list_context;
+  v1::ListConnectionsResponse connections;
+  auto status = client->ListConnections(&list_context, {}, &connections);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_THAT(status.error_message(), HasSubstr("qmasq run"));
+  grpc::ClientContext watch_context;
+  auto reader = client->WatchEvents(&watch_context, {});
+  v1::Event event;
+  EXPECT_FALSE(reader->Read(&event));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::PERMISSION_DENIED);
+}
+
 TEST_F(AgentServerTest, ReplacesASocketThatNobodyListensOn) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -224,26 +265,26 @@ TEST_F(AgentServerTest, ReplacesASocketThatNobodyListensOn) {
     UniqueFd old(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     ASSERT_EQ(::bind(old.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   }
-  EXPECT_TRUE(AgentServer::start(socket_, view_, events_).has_value());
+  EXPECT_TRUE(start(socket_).has_value());
 }
 
 TEST_F(AgentServerTest, LeavesTheSocketOfAnotherAgentAlone) {
-  auto first = AgentServer::start(socket_, view_, events_);
+  auto first = start(socket_);
   ASSERT_TRUE(first.has_value()) << first.error().message;
-  auto second = AgentServer::start(socket_, view_, events_);
+  auto second = start(socket_);
   ASSERT_FALSE(second.has_value());
   EXPECT_EQ(second.error().code, Code::kAlreadyExists);
   EXPECT_THAT(second.error().message, HasSubstr("another agent listens on " + socket_));
 }
 
 TEST_F(AgentServerTest, SaysWhatIsWrongWithThePath) {
-  auto missing = AgentServer::start(directory_ + "/none/vbond.sock", view_, events_);
+  auto missing = start(directory_ + "/none/vbond.sock");
   ASSERT_FALSE(missing.has_value());
   EXPECT_THAT(missing.error().message, HasSubstr("directory"));
-  auto longer = AgentServer::start(directory_ + "/" + std::string(200, 'x'), view_, events_);
+  auto longer = start(directory_ + "/" + std::string(200, 'x'));
   ASSERT_FALSE(longer.has_value());
   EXPECT_THAT(longer.error().message, HasSubstr("at most 107 characters"));
-  EXPECT_FALSE(AgentServer::start("/etc/passwd", view_, events_).has_value());
+  EXPECT_FALSE(start("/etc/passwd").has_value());
 }
 
 }  // namespace

@@ -44,6 +44,9 @@ v1::Batch good() {
   endpoint->add_addresses("fd00::1");
   endpoint->add_security_groups("vpcs/blue/securityGroups/web");
   endpoint->add_security_group_uids(50);
+  for (std::uint32_t user : {1001, 1000, 1001})
+    endpoint->add_user_ids(user);
+  endpoint->add_group_ids(500);
   auto* group = batch.add_security_groups();
   group->set_uid(50);
   group->set_vpc_uid(1);
@@ -129,6 +132,8 @@ TEST(BatchCollector, TurnsAllOfItIntoAChange) {
   EXPECT_EQ(to_string(endpoint.mac), "02:71:00:00:00:0b");
   ASSERT_EQ(endpoint.addresses.size(), 2U);
   EXPECT_EQ(to_string(endpoint.addresses[1]), "fd00::1");
+  EXPECT_THAT(endpoint.user_ids, ::testing::ElementsAre(1000, 1001));
+  EXPECT_THAT(endpoint.group_ids, ::testing::ElementsAre(500));
   ASSERT_EQ(change->hosts.size(), 1U);
   EXPECT_EQ(to_string(change->hosts[0].underlay), "192.0.2.1");
   EXPECT_EQ(change->hosts[0].nics[0].primary_gid, Gid::from_ip(*parse_ip("192.0.2.1")));
@@ -389,6 +394,14 @@ INSTANTIATE_TEST_SUITE_P(
             "10.0.0.1/24"},
         Bad{"overlapping ranges", [](auto& b) { b.mutable_vpcs(0)->add_ranges("10.0.0.128/25"); },
             "overlap"},
+        Bad{"too many users",
+            [](auto& b) {
+              for (std::uint32_t i = 0; i < 65; ++i)
+                b.mutable_endpoints(0)->add_user_ids(i);
+            },
+            "more than 64 users"},
+        Bad{"nobody's group", [](auto& b) { b.mutable_endpoints(0)->add_group_ids(UINT32_MAX); },
+            "4294967295 among its groups of users"},
         Bad{"same VPC twice", [](auto& b) { *b.add_vpcs() = b.vpcs(0); }, "uid 1: is there twice"},
         Bad{"same VNI twice",
             [](auto& b) {

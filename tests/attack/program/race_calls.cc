@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// What changes into what, when, and what it is good for afterwards.
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "tests/attack/program/race.h"
+
+namespace qmasq::attack {
+namespace {
+
+constexpr std::uint32_t kRegMr = IB_USER_VERBS_CMD_REG_MR;
+constexpr std::uint32_t kNoSuchPd = 0xfffffff0;
+
+std::int64_t nanoseconds_since(Clock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed * 2654435761U + 88172645463325252ULL) {}
+  std::uint64_t below(std::uint64_t end) {
+    state_ ^= state_ << 13U;
+    state_ ^= state_ >> 7U;
+    state_ ^= state_ << 17U;
+    return end == 0 ? 0 : state_ % end;
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+bool Race::call() {
+  std::memcpy(&arena_.request, &arena_.harmless, sizeof arena_.request);
+  const std::uint64_t number = arena_.call.load() + 1;
+  const auto begun = Clock::now();
+  arena_.call.store(number);
+  // The harmless verb always fails: its PD is nobody's. So nothing has to be undone.
+  const int err = submit(rig_.fd(), &arena_.request);
+  arena_.call.store(number + 1);
+  ++tally_.calls;
+  if (arena_.changed.load() == number) {
+    ++tally_.rounds;
+  } else {
+    // A moving average over calls that nobody disturbed.
+    const std::int64_t span = arena_.span.load();
+    const std::int64_t took = nanoseconds_since(begun);
+    arena_.span.store(span == 0 ? took : span + (took - span) / 8);
+  }
+  if (err != 0) return false;
+  ++tally_.returned;
+  return true;
+}
+
+void Race::change(const std::atomic<bool>& stop) {
+  Random random(static_cast<std::uint64_t>(::getpid()) * 1000003U +
+                static_cast<std::uint64_t>(Clock::now().time_since_epoch().count()));
+  std::uint64_t done = 0;
+  while (!stop.load()) {
+    const std::uint64_t number = arena_.call.load();
+    if ((number & 1U) == 0 || number == done) continue;
+    done = number;
+    const auto begun = Clock::now();
+    const std::int64_t delay = when(random);
+    while (arena_.call.load() == number && nanoseconds_since(begun) < delay) {
+    }
+    if (arena_.call.load() != number) continue;
+    arena_.changed.store(number);
+    change_now();
+  }
+}
+
+void Race::use() {
+  if (options_.into == "gids") {
+    for (std::byte each : arena_.answer) {
+      if (each == std::byte{0}) continue;
+      ++tally_.used;
+      break;
+    }
+    return;
+  }
+  if (options_.into == "ud") {
+    use_datagrams();
+    return;
+  }
+  if (options_.into != "rtr") return;
+  if (to_rts(rig_.qp()) != 0) return;
+  ++tally_.used;
+  if (write_into(rig_, options_.target)) ++tally_.wrote;
+}
+
+bool Race::again() {
+  if (options_.into == "rtr" && rig_.new_qp() != 0) return false;
+  prepare();
+  return true;
+}
+
+void Race::prepare() {
+  arena_.reg.clear();
+  arena_.reg->start = reinterpret_cast<std::uint64_t>(rig_.memory().data());
+  arena_.reg->length = kPage;
+  arena_.reg->hca_va = arena_.reg->start;
+  arena_.reg->pd_handle = kNoSuchPd;
+  arena_.reg->access_flags = IBV_ACCESS_LOCAL_WRITE;
+  const bool held = options_.how == "fault";
+  if (held) std::memcpy(arena_.held.data(), &arena_.reg.bytes, sizeof arena_.reg.bytes);
+  const void* reg = held ? arena_.held.data() : arena_.reg.bytes.data();
+  void* answer = arena_.answer.data();
+  void* driver = arena_.driver_answer.data();
+  arena_.answer.fill(std::byte{0});
+  arena_.harmless.set(kRegMr, reg, sizeof arena_.reg.bytes, answer, sizeof(ib_uverbs_reg_mr_resp),
+                      driver);
+  if (options_.into == "gids") {
+    Method table(UVERBS_OBJECT_DEVICE, UVERBS_METHOD_QUERY_GID_TABLE);
+    table.value(UVERBS_ATTR_QUERY_GID_TABLE_ENTRY_SIZE, sizeof(ib_uverbs_gid_entry))
+        .value(UVERBS_ATTR_QUERY_GID_TABLE_FLAGS, 0)
+        .out(UVERBS_ATTR_QUERY_GID_TABLE_RESP_ENTRIES, answer, 32 * sizeof(ib_uverbs_gid_entry))
+        .out(UVERBS_ATTR_QUERY_GID_TABLE_RESP_NUM_ENTRIES, &arena_.entries, 8);
+    arena_.harmful = table.as_invoke();
+  } else if (options_.into == "ud") {
+    arena_.create.clear();
+    arena_.create->pd_handle = rig_.pd()->handle;
+    arena_.create->send_cq_handle = rig_.cq()->handle;
+    arena_.create->recv_cq_handle = rig_.cq()->handle;
+    arena_.create->max_send_wr = 1;
+    arena_.create->max_recv_wr = 1;
+    arena_.create->max_send_sge = 1;
+    arena_.create->max_recv_sge = 1;
+    arena_.create->qp_type = IB_UVERBS_QPT_UD;
+    arena_.harmful.set(IB_USER_VERBS_CMD_CREATE_QP, &arena_.create.bytes,
+                       sizeof arena_.create.bytes, answer, sizeof(ib_uverbs_create_qp_resp),
+                       driver);
+  } else if (options_.into == "ah") {
+    arena_.address.clear();
+    arena_.address->pd_handle = rig_.pd()->handle;
+    std::memcpy(arena_.address->attr.grh.dgid, options_.target.gid.raw, 16);
+    arena_.address->attr.grh.sgid_index = options_.target.gid_index;
+    arena_.address->attr.grh.hop_limit = 64;
+    arena_.address->attr.is_global = 1;
+    arena_.address->attr.port_num = kPort;
+    arena_.harmful.set(IB_USER_VERBS_CMD_CREATE_AH, &arena_.address.bytes,
+                       sizeof arena_.address.bytes, answer, sizeof(ib_uverbs_create_ah_resp),
+                       driver);
+  } else {
+    const ib_uverbs_modify_qp command = rtr_command(rig_.qp()->handle, options_.target);
+    std::memcpy(arena_.modify.bytes.data(), &command, sizeof command);
+    arena_.harmful.set(IB_USER_VERBS_CMD_MODIFY_QP, &arena_.modify.bytes,
+                       sizeof arena_.modify.bytes, answer, 0, driver);
+  }
+}
+
+std::int64_t Race::when(Random& random) {
+  const auto span = static_cast<std::uint64_t>(std::max<std::int64_t>(arena_.span.load(), 1000));
+  if (random.below(100) < static_cast<std::uint64_t>(options_.aim)) {
+    return static_cast<std::int64_t>(random.below(span));
+  }
+  // Mostly too early or too late: those cost no restart.
+  const std::uint64_t edge = random.below(span / 8);
+  return static_cast<std::int64_t>(random.below(2) == 0 ? edge : span - edge);
+}
+
+void Race::use_datagrams() {
+  ib_uverbs_create_qp_resp made{};
+  std::memcpy(&made, arena_.answer.data(), sizeof made);
+  ib_uverbs_modify_qp step{};
+  step.qp_handle = made.qp_handle;
+  step.port_num = kPort;
+  Invoke request{};
+  auto take = [&](std::uint8_t state, std::uint32_t mask) {
+    step.qp_state = state;
+    step.attr_mask = IBV_QP_STATE | mask;
+    request.set(IB_USER_VERBS_CMD_MODIFY_QP, &step, sizeof step, arena_.answer.data(), 0,
+                arena_.driver_answer.data());
+    return submit(rig_.fd(), &request) == 0;
+  };
+  if (take(IBV_QPS_INIT, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY) && take(IBV_QPS_RTR, 0) &&
+      take(IBV_QPS_RTS, IBV_QP_SQ_PSN)) {
+    ++tally_.used;
+  }
+}
+
+}  // namespace qmasq::attack
