@@ -165,6 +165,7 @@ std::unique_ptr<CLI::App> build_app(Shell& shell) {
   add_events_command(*app, shell);
   add_status_command(*app, shell);
   add_doctor_command(*app, shell);
+  add_batch_command(*app, shell);
   add_completion_commands(*app, shell);
   add_version_command(*app, shell);
   app->footer(kRootFooter);  // last: commands inherit what is there before them

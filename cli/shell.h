@@ -58,6 +58,7 @@ void add_conn_commands(CLI::App& root, Shell& shell);
 void add_events_command(CLI::App& root, Shell& shell);
 void add_status_command(CLI::App& root, Shell& shell);
 void add_doctor_command(CLI::App& root, Shell& shell);
+void add_batch_command(CLI::App& root, Shell& shell);
 void add_completion_commands(CLI::App& root, Shell& shell);
 void add_version_command(CLI::App& root, Shell& shell);
 

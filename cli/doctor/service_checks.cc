@@ -135,6 +135,19 @@ Finding check_guard(const v1::Agent& agent) {
           "No device is opened for programs until it works; see the agent's log."};
 }
 
+Finding check_keeper(const v1::Agent& agent) {
+  if (agent.keeper() == "on") {
+    return {Health::kOk, "agent", "keeper",
+            "on: programs go on while the agent is started again, or killed", ""};
+  }
+  if (agent.keeper() == "off") {
+    return {Health::kWarn, "agent", "keeper", "off: when the agent is killed, programs lose RDMA",
+            "Start qmasq-keeper, and qmasq-vbond without --keeper off."};
+  }
+  return {Health::kFail, "agent", "keeper", agent.keeper(),
+          "Start qmasq-keeper again: the agent gives it everything by itself."};
+}
+
 Findings check_agent(const Shell& shell, std::string& host) {
   auto server = Server::agent(shell.options);
   Failure failure;
@@ -150,7 +163,8 @@ Findings check_agent(const Shell& shell, std::string& host) {
           check_connection(*agent),
           check_sync(*agent),
           check_nics_of_agent(*agent),
-          check_guard(*agent)};
+          check_guard(*agent),
+          check_keeper(*agent)};
       for (Finding& finding : check_endpoints(*agent))
         out.push_back(std::move(finding));
       return out;

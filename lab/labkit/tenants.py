@@ -6,6 +6,7 @@ What the demo shows and what the lab tests assert is made of these steps.
 
 import json
 import re
+import shlex
 import time
 from typing import NamedTuple
 
@@ -48,6 +49,11 @@ PROGRAMS = [
 ]
 
 
+def _each(option, values):
+    """The option before each of the values."""
+    return [word for value in values for word in (option, value)]
+
+
 class Outcome(NamedTuple):
     """How one program went in one VPC."""
 
@@ -80,36 +86,69 @@ class Tenants:
         """Output of a command as a value."""
         return json.loads(self.must(*words, "-o", "json", host=host))
 
+    def batch(self, commands, host="hostA"):
+        """Commands that must succeed, with one start of the program, which takes most of the time: standard output."""
+        lines = [shlex.join(str(word) for word in words) for words in commands]
+        if not lines:
+            return ""
+        return self.lab.check(host, [self.program, "batch", "-"], timeout=60 + 10 * len(lines),
+                              stdin="".join(line + "\n" for line in lines))
+
+    def lists(self, *kinds):
+        """What several `list` commands answer."""
+        text = self.batch([[*kind, "list", "-o", "json"] for kind in kinds])
+        decoder = json.JSONDecoder()
+        answers = []
+        while text.strip():
+            answer, end = decoder.raw_decode(text.lstrip())
+            answers.append(answer)
+            text = text.lstrip()[end:]
+        return answers
+
     def create_vpc(self, vpc, address_range="10.0.0.0/24", sides=None):
         """A VPC with an endpoint on each side, known to all hosts when this returns."""
-        self.must("vpc", "create", vpc, "--range", address_range)
-        for endpoint, (host, address) in (SIDES if sides is None else sides).items():
-            self.create_endpoint(f"{vpc}/{endpoint}", host, address)
+        self.create_vpcs([(vpc, [address_range], [
+            (endpoint, host, [address])
+            for endpoint, (host, address) in (SIDES if sides is None else sides).items()])])
+
+    def create_vpcs(self, vpcs):
+        """VPCs as (name, ranges, [(endpoint, host, addresses)]), known to all hosts when this returns."""
+        commands = []
+        for vpc, ranges, endpoints in vpcs:
+            commands.append(["vpc", "create", vpc, *_each("--range", ranges)])
+            commands += [["endpoint", "create", f"{vpc}/{name}", "--host", host, *_each("--address", addresses)]
+                         for name, host, addresses in endpoints]
+        if commands:
+            # The last one's wait is for all before it: revisions are applied in order.
+            commands[-1].append("--wait")
+        self.batch(commands)
 
     def create_endpoint(self, name, host, *addresses):
         """An endpoint, known to all hosts when this returns."""
-        words = [word for address in addresses for word in ("--address", address)]
-        self.must("endpoint", "create", name, "--host", host, *words, "--wait")
+        self.must("endpoint", "create", name, "--host", host, *_each("--address", addresses), "--wait")
 
     def remove_all(self):
-        """Deletes every endpoint and VPC."""
-        for endpoint in self.json("endpoint", "list").get("endpoints", []):
-            self.must("endpoint", "delete", endpoint["name"], "--force", "--wait")
-        for vpc in self.json("vpc", "list").get("vpcs", []):
-            self.must("vpc", "delete", vpc["name"])
-        self.remove_limits()
+        """Deletes every endpoint, VPC and QoS policy, and gives NICs their own rates back."""
+        endpoints, vpcs, policies, hosts = self.lists(["endpoint"], ["vpc"], ["qos", "policy"], ["host"])
+        commands = [["endpoint", "delete", each["name"], "--force", "--wait"]
+                    for each in endpoints.get("endpoints", [])]
+        commands += [["vpc", "delete", each["name"]] for each in vpcs.get("vpcs", [])]
+        self.batch(commands + self._without_limits(policies, hosts))
 
     def remove_limits(self):
         """Detaches and deletes every QoS policy, and gives NICs their own rates back."""
-        for kind, key in (("vpc", "vpcs"), ("endpoint", "endpoints")):
-            for each in self.json(kind, "list").get(key, []):
-                if each.get("qosPolicy"):
-                    self.must("qos", "detach", each["name"], "--wait")
-        for policy in self.json("qos", "policy", "list").get("qosPolicies", []):
-            self.must("qos", "policy", "delete", policy["name"])
-        for host in self.json("host", "list").get("hosts", []):
-            for rate in host.get("nicRates", []):
-                self.must("host", "update", host["name"], "--nic-rate", f"{rate['device']}=none")
+        endpoints, vpcs, policies, hosts = self.lists(["endpoint"], ["vpc"], ["qos", "policy"], ["host"])
+        commands = [["qos", "detach", each["name"], "--wait"]
+                    for each in [*vpcs.get("vpcs", []), *endpoints.get("endpoints", [])] if each.get("qosPolicy")]
+        self.batch(commands + self._without_limits(policies, hosts))
+
+    @staticmethod
+    def _without_limits(policies, hosts):
+        commands = [["qos", "policy", "delete", each["name"]] for each in policies.get("qosPolicies", [])]
+        for host in hosts.get("hosts", []):
+            commands += [["host", "update", host["name"], "--nic-rate", f"{rate['device']}=none"]
+                         for rate in host.get("nicRates", [])]
+        return commands
 
     def events(self, host, *words):
         """Events of a host's agent, oldest first."""
@@ -134,27 +173,15 @@ class Tenants:
     def _words(self, endpoint, argv):
         return [self.program, "run", "--endpoint", endpoint, "--", *argv]
 
-    def netns(self, endpoint):
-        """Name of the network namespace of a bound endpoint."""
-        host = self.host_of(endpoint)
-        for local in self.json("agent", host=host).get("localEndpoints", []):
-            if local["name"].endswith("/endpoints/" + endpoint.split("/")[1]) and \
-                    local["name"].startswith("vpcs/" + endpoint.split("/")[0] + "/"):
-                return local.get("netns", "").rsplit("/", 1)[-1]
-        raise LabError(f"{host}: the agent has no endpoint {endpoint}")
-
     def await_listening(self, endpoint, port, timeout=30):
         """Waits until a program in the endpoint's namespace listens on a TCP port."""
-        until = time.monotonic() + timeout
-        while True:
-            name = self.netns(endpoint)
-            if name:
-                script = (f"for ((i = 0; i < 40; i++)); do ip netns exec {name} "
-                          f"ss -Hltn 'sport = :{port}' | grep -q . && exit 0; sleep 0.1; done; exit 1")
-                if self.lab.exec(self.host_of(endpoint), ["bash", "-c", script]).code == 0:
-                    return
-            if time.monotonic() > until:
-                raise LabError(f"{endpoint}: nothing listens on port {port} after {timeout} s")
+        vpc, name = endpoint.split("/")
+        separator = "." if "-" in vpc + name else "-"  # as the agent names it: vbond/bond/binder.h
+        script = (f"end=$((SECONDS + {timeout})); while ((SECONDS < end)); do "
+                  f"ip netns exec qm-{vpc}{separator}{name} ss -Hltn 'sport = :{port}' 2>/dev/null | grep -q . && exit 0; "
+                  "sleep 0.1; done; exit 1")
+        if self.lab.exec(self.host_of(endpoint), ["bash", "-c", script], timeout=timeout + 30).code != 0:
+            raise LabError(f"{endpoint}: nothing listens on port {port} after {timeout} s")
 
     def run_pair(self, program, vpcs, timeout=90):
         """Runs a program between a (server) and b (client) of each VPC, all at the same time."""

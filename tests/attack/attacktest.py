@@ -102,6 +102,42 @@ class Victim:
         return packets
 
 
+class Witness:
+    """What the NIC's driver is told to do, as the kernel's tracing sees it: queue pairs that become ready to receive.
+
+    Nothing of qmasq is in between: a kprobe where Soft-RoCE takes the attributes over, after all checks.
+    """
+
+    ROOT = "/sys/kernel/tracing"
+    # Of struct ib_qp_attr (include/rdma/ib_verbs.h): qp_state comes first, dest_qp_num after seven words.
+    PROBE = "p:attack/rtr rdma_rxe:rxe_qp_from_attr state=+0(%si):u32 peer=+28(%si):u32"
+    READY_TO_RECEIVE = 2
+
+    def __init__(self, test, host="hostA"):
+        self._lab = test.lab
+        self._host = host
+        self._do(f"""
+            mountpoint -q {self.ROOT} || mount -t tracefs tracefs {self.ROOT}
+            echo '{self.PROBE}' >> {self.ROOT}/kprobe_events
+            echo 'state == {self.READY_TO_RECEIVE}' > {self.ROOT}/events/attack/rtr/filter
+            : > {self.ROOT}/trace
+            echo 1 > {self.ROOT}/events/attack/rtr/enable""")
+
+    def count(self, peer_qpn):
+        """How often a queue pair was made ready to receive from that number."""
+        text = self._do(f"cat {self.ROOT}/trace")
+        return sum(1 for line in text.splitlines() if line.endswith(f" peer={peer_qpn}"))
+
+    def end(self):
+        """Takes the probe away."""
+        self._do(f"""
+            echo 0 > {self.ROOT}/events/attack/rtr/enable
+            echo '-:attack/rtr' >> {self.ROOT}/kprobe_events""")
+
+    def _do(self, script):
+        return self._lab.check(self._host, ["bash", "-ec", script])
+
+
 def main():
     """Runs the tests of the calling file."""
     labtest.main()

@@ -9,7 +9,7 @@ the kernel; and that no caller lives to see its changed verb return.
 import json
 import unittest
 
-from attacktest import ATTACK, ROUNDS, AttackTest, Victim, main, report
+from attacktest import ATTACK, ROUNDS, AttackTest, Victim, Witness, main, report
 from labkit.tenants import QMASQ
 
 TALLY = "/tmp/attack-tally"
@@ -64,12 +64,16 @@ class Control(RaceTest):
         for how in SHARES:
             with self.subTest(how=how):
                 victim = Victim(self)
+                witness = Witness(self)
                 try:
                     counts = self.race(victim.words, how, CONTROL_ROUNDS, seconds=120)
                     changed = victim.changed()
+                    ready = witness.count(victim.qpn)
                 finally:
+                    witness.end()
                     packets = victim.end()
                 report(f"control: RTR by {how}", counts["rounds"], "-", counts["returned"])
+                self.assertGreaterEqual(ready, counts["returned"], "the driver was told")
                 self.assertGreater(counts["returned"], 0, counts)
                 self.assertGreater(counts["used"], 0, counts)
                 self.assertTrue(changed, counts)
@@ -99,13 +103,18 @@ class Guarded(RaceTest):
         self.assertEqual(self.agent("hostA")["guard"], "on")
         self.allow_userfaultfd()
         victim = Victim(self, seconds=7200)
+        witness = Witness(self)
         try:
             for how, share in SHARES.items():
                 rounds = max(ROUNDS * share // 100, 3)
                 counts = self.race(victim.words, how, rounds, aim=100 if how == "fault" else AIM)
                 self.assert_ended(f"RTR by {how}", counts)
                 self.assertFalse(victim.changed(0))
+            ready = witness.count(victim.qpn)
+            report("a queue pair in RTR with another tenant's peer", ROUNDS, ready, "see Control")
+            self.assertEqual(ready, 0)
         finally:
+            witness.end()
             packets = victim.end()
         self.assertEqual([packet.text for packet in packets], [])
         self.assertFalse(victim.changed(0))

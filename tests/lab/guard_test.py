@@ -60,7 +60,9 @@ class Guard(labtest.LabTest):
         self.assertEqual(self.agent("hostA")["guard"], "on")
         for host in self.tenants.json("host", "list")["hosts"]:
             self.assertEqual(host["status"]["guard"], "on", host["name"])
-        self.assertRegex(self.tenants.qmasq("doctor").out, r"(?m)^OK +agent +guard +on")
+        told = self.tenants.qmasq("doctor").out
+        self.assertRegex(told, r"(?m)^OK +agent +guard +on")
+        self.assertRegex(told, r"(?m)^OK +agent +keeper +on")
 
     def test_off_the_race_is_won(self):
         with self.agent_with("--guard", "off"):

@@ -31,8 +31,8 @@ class LabTest(unittest.TestCase):
         cls.lab = Lab.attach(LAB)
         cls.tenants = Tenants(cls.lab)
         cls.tenants.remove_all()
-        for vpc in cls.vpcs:
-            cls.tenants.create_vpc(vpc)
+        cls.tenants.create_vpcs([(vpc, ["10.0.0.0/24"], [("a", "hostA", ["10.0.0.1"]), ("b", "hostB", ["10.0.0.2"])])
+                                 for vpc in cls.vpcs])
 
     @classmethod
     def tearDownClass(cls):

@@ -22,10 +22,8 @@ class PolicyTest(labtest.LabTest):
 
     def setUp(self):
         self.tenants.remove_all()
-        self.tenants.must("vpc", "create", "blue", "--range", "10.0.0.0/24", "--range", "fd00::/64")
-        for endpoint, host, four, six in (("blue/a", "hostA", "10.0.0.1", "fd00::1"),
-                                          ("blue/b", "hostB", "10.0.0.2", "fd00::2")):
-            self.tenants.create_endpoint(endpoint, host, four, six)
+        self.tenants.create_vpcs([("blue", ["10.0.0.0/24", "fd00::/64"], [
+            ("a", "hostA", ["10.0.0.1", "fd00::1"]), ("b", "hostB", ["10.0.0.2", "fd00::2"])])])
 
     def admin(self, *words):
         """A change that all hosts have when this returns."""

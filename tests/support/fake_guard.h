@@ -18,6 +18,7 @@ class FakeGuard final : public vbond::Guard {
     Call call;
     unsigned permits = 0;
     unsigned withdrawals = 0;
+    bool released = false;
   };
 
   Entry entry(Slot slot) const {
@@ -77,6 +78,10 @@ class FakeGuard final : public vbond::Guard {
     entry.state.flight = Flight::kNone;
     ++entry.withdrawals;
     return true;
+  }
+  void release(Slot slot) override {
+    std::lock_guard lock(mutex_);
+    entries_.at(slot).released = true;
   }
   void listen(Listener /*listener*/) override {}
   void stop() override {}

@@ -376,9 +376,6 @@ int StubNic::modify(std::uint64_t file, Caller& caller) {
   auto at = qps_.find({file, request->qp_handle});
   if (at == qps_.end()) return EINVAL;
   ModifyQp& now = at->second.attributes;
-  const bool moves = request->sets(qp_mask::kState) && request->state != QpState::kErr &&
-                     request->state != QpState::kReset;
-  if (mind_states_ && moves && request->state <= now.state) return EINVAL;
   if (strict_states && !takes(at->second.type, now.state, *request)) return EINVAL;
   if (request->sets(qp_mask::kState)) now.state = request->state;
   if (request->sets(qp_mask::kAv)) now.dest = request->dest;
@@ -432,11 +429,6 @@ void StubNic::release(std::uint64_t file) {
 void StubNic::set_hook(std::function<void(const std::string&)> hook) {
   std::lock_guard lock(mutex_);
   hook_ = std::move(hook);
-}
-
-void StubNic::mind_states() {
-  std::lock_guard lock(mutex_);
-  mind_states_ = true;
 }
 
 void StubNic::fail_next(const std::string& verb, int err) {

@@ -43,8 +43,6 @@ class StubNic {
 
   // Called with the verb's name before each call, outside of the lock; may block.
   void set_hook(std::function<void(const std::string& verb)> hook);
-  // As the kernel does, refuses a step to a state that the QP is in or beyond.
-  void mind_states();
   // Called with each call before it is served, outside of the lock; not 0: it fails with that. Set
   // before there are threads.
   std::function<int(std::uint64_t file, const vbond::uverbs::Call& call)> before_call;
@@ -111,7 +109,6 @@ class StubNic {
   std::map<std::string, int> failures_;
   std::map<std::string, unsigned> calls_;
   std::uint32_t next_qpn_ = 17;
-  bool mind_states_ = false;
 };
 
 }  // namespace qmasq::test

@@ -24,10 +24,9 @@ Result<InstanceLock> InstanceLock::take(const std::string& directory) {
     std::array<char, 32> text{};
     auto size = ::pread(file.get(), text.data(), text.size() - 1, 0);
     long pid = size > 0 ? std::strtol(text.data(), nullptr, 10) : 0;
-    return fail(Code::kAlreadyExists,
-                fmt::format("an agent (pid {}) runs with {} already: stop it, or give this one "
-                            "another --socket-dir",
-                            pid, directory));
+    return fail(
+        Code::kAlreadyExists,
+        fmt::format("an agent (pid {}) runs with {} already: stop it first", pid, directory));
   }
   std::string pid = fmt::format("{}\n", ::getpid());
   if (::ftruncate(file.get(), 0) != 0 ||

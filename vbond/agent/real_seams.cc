@@ -59,6 +59,9 @@ Result<AgentSeams> real_seams(const AgentOptions& options) {
     BpfGuard::Options guard;
     guard.writes = !options.tenant_opens.empty();
     auto started = BpfGuard::start(guard);
+    if (!started && started.error().code == Code::kAlreadyExists) {
+      return tl::unexpected(std::move(started).error());
+    }
     if (!started) {
       Error error = std::move(started).error();
       error.message = fmt::format(
@@ -69,7 +72,7 @@ Result<AgentSeams> real_seams(const AgentOptions& options) {
     }
     out.guard = std::move(*started);
   } else {
-    BpfGuard::remove({});
+    QMASQ_TRY(BpfGuard::remove({}));
   }
   if (!options.keeper.empty()) {
     out.keeper = [socket = options.keeper](std::chrono::milliseconds patience) {

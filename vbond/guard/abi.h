@@ -7,13 +7,18 @@
  * A change of anything below must change QMASQ_GUARD_LAYOUT: an agent of another layout does not
  * take over pinned maps. */
 
-#define QMASQ_GUARD_LAYOUT 1
+#define QMASQ_GUARD_LAYOUT 2
 
 /* Open verbs files at a time. Slot 0 is nobody's. */
 #define QMASQ_GUARD_SLOTS 16384
 #define QMASQ_GUARD_FILES 32768
 #define QMASQ_GUARD_DEVICES 256
 #define QMASQ_GUARD_EVENT_BYTES (256 * 1024)
+
+/* How long a caller is held at most, and how many times the hook looks meanwhile: bpf_loop() makes
+ * no more than 1 << 23 turns. */
+#define QMASQ_GUARD_HOLD_NS 200000000ull
+#define QMASQ_GUARD_HOLD_TURNS (1u << 23)
 
 /* ioctl command with which the agent ties a descriptor of its own to a slot (the argument). The
  * kernel itself knows no such command and answers ENOTTY; only the guard sees it. */
@@ -37,6 +42,13 @@ enum {
   QMASQ_DID_OPEN = 7 /* opened a device that tenants open while no file could be kept track of */
 };
 
+/* qmasq_guard_slot.released: why a caller is not held (any more). */
+enum {
+  QMASQ_HELD = 0,
+  QMASQ_RELEASED = 1, /* by the agent: the context has no queue pair left */
+  QMASQ_HELD_OUT = 2  /* the agent took too long */
+};
+
 /* One open verbs file of a tenant, and the one call that the agent lets run on it. Written by the
  * agent while `flight` is NONE (and to take back a permit), by the kernel's side otherwise. A cache
  * line each. */
@@ -52,7 +64,8 @@ struct qmasq_guard_slot {
   int result;             /* of the last: 0 or a negative errno */
   unsigned int tenant;    /* 1: the tenant opened it */
   unsigned int qp_type;   /* of the QP that the call may make; 0: none */
-  unsigned int pad[2];
+  unsigned int released;
+  unsigned int pad;
 };
 
 struct qmasq_guard_state {
@@ -64,10 +77,12 @@ struct qmasq_guard_state {
   unsigned int bound_slot;     /* answer to QMASQ_GUARD_BIND; 0: not a managed file */
   unsigned int bound_tenant;
   unsigned int violations;
-  unsigned int lost;   /* events that found no room */
-  unsigned int links;  /* programs that are attached */
-  unsigned int writes; /* 1: those of write() among them */
-  unsigned int pad;
+  unsigned int lost;       /* events that found no room */
+  unsigned int links;      /* programs that are attached */
+  unsigned int writes;     /* 1: those of write() among them */
+  unsigned int hold_limit; /* callers that may be held at a time: each takes a processor */
+  unsigned int holding;
+  unsigned int held_out; /* callers that were not released in time */
 };
 
 struct qmasq_guard_event {

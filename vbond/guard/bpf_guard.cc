@@ -110,6 +110,8 @@ class BpfGuard::Impl {
     }
     shared.layout = QMASQ_GUARD_LAYOUT;
     shared.host_netns = static_cast<unsigned>(netns);
+    // Somebody must be able to run the agent meanwhile.
+    shared.hold_limit = std::thread::hardware_concurrency() / 2;
     __atomic_store_n(&shared.started, started, __ATOMIC_RELEASE);
     store(shared.agent, static_cast<unsigned>(::getpid()));
     return {};
@@ -190,6 +192,10 @@ class BpfGuard::Impl {
     unsigned expected = QMASQ_FLIGHT_PERMITTED;
     return __atomic_compare_exchange_n(&slots_[slot].flight, &expected, QMASQ_FLIGHT_NONE, false,
                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+  }
+
+  void release(Slot slot) {
+    if (slot != 0) store(slots_[slot].released, QMASQ_RELEASED);
   }
 
   void listen(Listener listener) {
@@ -302,8 +308,8 @@ Result<std::unique_ptr<BpfGuard>> BpfGuard::start(const Options& options) {
   return std::unique_ptr<BpfGuard>(new BpfGuard(std::move(impl)));
 }
 
-void BpfGuard::remove(const Options& options) {
-  detach_guard(options.pins);
+Status BpfGuard::remove(const Options& options) {
+  return detach_guard(options.pins);
 }
 
 std::string BpfGuard::describe() const {
@@ -326,6 +332,9 @@ void BpfGuard::permit(Slot slot, const Call& call) {
 }
 bool BpfGuard::withdraw(Slot slot) {
   return impl_->withdraw(slot);
+}
+void BpfGuard::release(Slot slot) {
+  impl_->release(slot);
 }
 void BpfGuard::listen(Listener listener) {
   impl_->listen(std::move(listener));

@@ -29,10 +29,11 @@ class BpfGuard final : public Guard {
 
   // The kernel's modules may be absent as long as there is no NIC: then the programs are attached
   // by the first ready() that finds them. Errors: kUnsupported the kernel cannot do it (no BTF, no
-  // trampolines), kFailedPrecondition not in the initial pid namespace, kPermissionDenied.
+  // trampolines), kFailedPrecondition not in the initial pid namespace, kPermissionDenied,
+  // kAlreadyExists another agent runs on this host.
   [[nodiscard]] static Result<std::unique_ptr<BpfGuard>> start(const Options& options);
-  // What an agent before has left in the kernel goes: for --guard off.
-  static void remove(const Options& options);
+  // What an agent before has left in the kernel goes: for --guard off. kAlreadyExists as above.
+  [[nodiscard]] static Status remove(const Options& options);
   // Stays attached.
   ~BpfGuard() override;
 
@@ -43,6 +44,7 @@ class BpfGuard final : public Guard {
   [[nodiscard]] State state(Slot slot) const override;
   void permit(Slot slot, const Call& call) override;
   bool withdraw(Slot slot) override;
+  void release(Slot slot) override;
   void listen(Listener listener) override;
   void stop() override;
 

@@ -207,6 +207,36 @@ static __always_inline void punish(const struct managed* file, u32 what, u32 met
   bpf_ringbuf_submit(event, 0);
 }
 
+struct hold {
+  u32 slot;
+  u64 until;
+};
+
+// 1 ends the loop.
+static long look_for_release(u32 turn, void* context) {
+  struct hold* hold = context;
+  struct qmasq_guard_slot* slot = bpf_map_lookup_elem(&qmasq_slots, &hold->slot);
+  if (slot == NULL || *(volatile u32*)&slot->released != QMASQ_HELD) return 1;
+  return bpf_ktime_get_ns() > hold->until;
+}
+
+// The call cannot be refused, but it can be kept until it finds nothing to work on: the agent
+// destroys the context's queue pairs first of all, and then releases the caller. The caller holds no
+// lock on any object here, so the agent's own calls pass it. Bounded, in time and in processors:
+// whoever waits here keeps one busy.
+static __always_inline void hold_caller(const struct managed* file) {
+  struct qmasq_guard_state* now = state();
+  struct qmasq_guard_slot* slot = slot_of(file);
+  if (now == NULL || slot == NULL || slot->released != QMASQ_HELD) return;
+  struct hold hold = {.slot = file->slot, .until = bpf_ktime_get_ns() + QMASQ_GUARD_HOLD_NS};
+  if (__sync_fetch_and_add(&now->holding, 1) < now->hold_limit) {
+    bpf_loop(QMASQ_GUARD_HOLD_TURNS, look_for_release, &hold, 0);
+    if (__sync_val_compare_and_swap(&slot->released, QMASQ_HELD, QMASQ_HELD_OUT) == QMASQ_HELD)
+      __sync_fetch_and_add(&now->held_out, 1);
+  }
+  __sync_fetch_and_add(&now->holding, -1);
+}
+
 SEC("fexit/ib_uverbs_open")
 int BPF_PROG(qmasq_open, struct inode* inode, struct file* filp, int ret) {
   if (ret != 0) return 0;
@@ -289,6 +319,7 @@ int BPF_PROG(qmasq_method, struct uverbs_attr_bundle* bundle) {
       return 0;
   }
   punish(file, QMASQ_DID_METHOD, method, 0);
+  hold_caller(file);
   return 0;
 }
 
@@ -305,6 +336,7 @@ int BPF_PROG(qmasq_command, struct uverbs_attr_bundle* bundle, void* udata, u32 
       slot->command == command)
     return 0;
   punish(file, QMASQ_DID_COMMAND, METHOD_INVOKE_WRITE, command);
+  hold_caller(file);
   return 0;
 }
 

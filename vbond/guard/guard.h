@@ -29,16 +29,18 @@ struct Violation {
 // descriptors of it go; so is every file that a tenant opens on a device given to
 // open_by_tenants(). On a managed file nobody but the agent makes any call, except the one that
 // permit() has just admitted. Whoever does is killed before it is back in user mode, its file is
-// condemned for good, and the listener is told.
+// condemned for good, and the listener is told. The call itself cannot be stopped; it is held, for
+// a moment, until the agent has left it nothing to work on.
 //
 // What an agent does, a restarted one as well:
-//   1. makes its BpfGuard (one agent per host: InstanceLock): from then on it is the agent, the one
+//   1. makes its BpfGuard (one agent per host at a time): from then on it is the agent, the one
 //      before is not any more, and calls that one had permitted may still land;
 //   2. manage(descriptor, context id) for each context, new or taken over, before a tenant has it,
 //      or before its listener is served. A file that was taken over keeps its state: a call that is
 //      still in flight stays so, and a condemned one stays condemned (look at state()!);
 //   3. listen(), when violations can be dealt with and all contexts have been managed. Those that
-//      happened while there was no agent come then, with the ids that manage() was given.
+//      happened while there was no agent come then, with the ids that manage() was given;
+//   4. release() a condemned file as soon as its context has no queue pair left.
 //
 // Thread-safe. On one slot, permit() and withdraw() by one thread at a time.
 class Guard {
@@ -86,6 +88,9 @@ class Guard {
   // Takes a permit back that was not used. False: the call is running, or it is over.
   virtual bool withdraw(Slot slot) = 0;
 
+  // A caller that is held in a call on this file, which is condemned, goes on, and those to come.
+  virtual void release(Slot slot) = 0;
+
   // From its own thread, one after the other, until stop().
   virtual void listen(Listener listener) = 0;
   virtual void stop() = 0;
@@ -103,6 +108,7 @@ class NoGuard final : public Guard {
   [[nodiscard]] State state(Slot /*slot*/) const override { return {}; }
   void permit(Slot /*slot*/, const Call& /*call*/) override {}
   bool withdraw(Slot /*slot*/) override { return true; }
+  void release(Slot /*slot*/) override {}
   void listen(Listener /*listener*/) override {}
   void stop() override {}
 };

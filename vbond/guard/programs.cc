@@ -9,6 +9,7 @@
 #include <linux/magic.h>
 #include <spawn.h>
 #include <spdlog/spdlog.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -121,6 +122,17 @@ Status prepare_pins(const std::string& pins) {
     return fail_errno(errno, fmt::format("create {}", pins));
   }
   return {};
+}
+
+// Who has it is the agent of this host, whatever its sockets are: two would take the guard from
+// each other. It ends with the process.
+Result<UniqueFd> lock_pins(const std::string& pins) {
+  UniqueFd directory(::open(pins.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return fail_errno(errno, fmt::format("open {}", pins));
+  if (::flock(directory.get(), LOCK_EX | LOCK_NB) == 0) return directory;
+  if (errno != EWOULDBLOCK) return fail_errno(errno, fmt::format("lock {}", pins));
+  return fail(Code::kAlreadyExists,
+              fmt::format("another agent of this host has the guard in {}: stop it first", pins));
 }
 
 void remove_pins(const std::string& pins, const std::vector<std::string>& but) {
@@ -249,14 +261,16 @@ Status attach_all(const std::string& pins, bool writes) {
 
 }  // namespace
 
-void detach_guard(const std::string& pins) {
-  if (!exists(pins)) return;
+Status detach_guard(const std::string& pins) {
+  if (!exists(pins)) return {};
+  QMASQ_ASSIGN(const UniqueFd lock, lock_pins(pins));
   remove_pins(pins, {});
   if (::rmdir(pins.c_str()) == 0) {
     spdlog::warn("guard: {} taken away: what programs have open is guarded no more", pins);
   } else {
     spdlog::error("guard: {} cannot be removed: {}", pins, std::generic_category().message(errno));
   }
+  return {};
 }
 
 Result<GuardPrograms> attach_guard(const std::string& pins, bool writes) {
@@ -266,6 +280,7 @@ Result<GuardPrograms> attach_guard(const std::string& pins, bool writes) {
   }
   QMASQ_TRY(load_module());
   QMASQ_TRY(prepare_pins(pins));
+  QMASQ_ASSIGN(UniqueFd lock, lock_pins(pins));
   auto pinned = pinned_state(pins);
   // 0: an agent died before it wrote it.
   if (pinned && pinned->layout != 0 && pinned->layout != QMASQ_GUARD_LAYOUT) {
@@ -277,6 +292,7 @@ Result<GuardPrograms> attach_guard(const std::string& pins, bool writes) {
   if (pinned && pinned->programs == fingerprint() && (!writes || pinned->writes != 0) &&
       take_over(pins, out) && out.links.size() == pinned->links) {
     out.taken_over = true;
+    out.lock = std::move(lock);
     return out;
   }
   out = GuardPrograms{};
@@ -288,6 +304,7 @@ Result<GuardPrograms> attach_guard(const std::string& pins, bool writes) {
   state.links = static_cast<unsigned>(out.links.size());
   state.writes = writes ? 1 : 0;
   QMASQ_TRY(write_state(out, state));
+  out.lock = std::move(lock);
   return out;
 }
 

@@ -124,11 +124,13 @@ void close_context(Services& services, Context& context, const std::string& endp
     if (context.closed) return;
     context.closed = true;
     queue_pairs = context.queue_pairs.size();
-    if (services.guard().state(context.slot).condemned) find_smuggled(context);
+    const bool condemned = services.guard().state(context.slot).condemned;
+    if (condemned) find_smuggled(context);
     // A QP that stays (its NIC is gone) goes with the file. So do address handles: without a QP
     // nothing can be sent to them.
     for (const auto& [handle, type] : context.queue_pairs)
       (void)destroy_queue_pair(context, handle);
+    if (condemned) services.guard().release(context.slot);
     context.queue_pairs.clear();
     context.queue_pair_count = 0;
     services.parts.renamer.context_closed(context.info);

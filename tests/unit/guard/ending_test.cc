@@ -61,6 +61,8 @@ TEST_F(Endings, TheWholeWorkloadEnds) {
   for (pid_t pid : {root, child, grandchild})
     EXPECT_FALSE(alive(pid)) << pid;
   EXPECT_TRUE(alive(bystander));
+  EXPECT_TRUE(guard_.entry(1).released);
+  EXPECT_FALSE(guard_.entry(2).released);
   const auto event = world_.last_event(vbond::EventType::kGuardViolation);
   EXPECT_EQ(event.endpoint, "vpcs/blue/endpoints/a");
   EXPECT_EQ(event.pid, child);
