@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts qmasq in a lab: the controller on hostA, an agent on every host."""
 
+import concurrent.futures
 import json
 import time
 
@@ -103,9 +104,14 @@ def wait_in_sync(lab, timeout=SYNC_SECONDS):
     until = time.monotonic() + timeout
     wanted = {host.name for host in lab.hosts}
     while True:
-        result = lab.exec(lab.hosts[0].name, [BIN / "qmasq", "host", "list", "-o", "json"])
-        missing = wanted - _in_sync(result.out) if result.code == 0 else wanted
-        missing = missing or {name for name in wanted if not _agent_in_sync(lab, name)}
+        # All at once: under emulation most of the time is the start of the program.
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            agents = {name: pool.submit(_agent_in_sync, lab, name) for name in wanted}
+            listing = pool.submit(lab.exec, lab.hosts[0].name,
+                                  [BIN / "qmasq", "host", "list", "-o", "json"])
+        result = listing.result()
+        there = _in_sync(result.out) if result.code == 0 else set()
+        missing = {name for name in wanted if name not in there or not agents[name].result()}
         if not missing:
             return
         for host in lab.hosts:

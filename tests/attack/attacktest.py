@@ -21,7 +21,7 @@ from labkit.paths import BIN
 ATTACK = BIN / "qmasq-lab-attack"
 
 # Tried races, all kinds together.
-ROUNDS = int(os.environ.get("QMASQ_ATTACK_ROUNDS", "500"))
+ROUNDS = int(os.environ.get("QMASQ_ATTACK_ROUNDS", "200"))
 
 # Index of a host's own IPv4 GID, as the NIC counts (lab/README.md).
 NIC_INDEX = "1"

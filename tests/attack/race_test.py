@@ -14,11 +14,11 @@ from labkit.tenants import QMASQ
 
 TALLY = "/tmp/attack-tally"
 CONTROL_ROUNDS = 20
-# Of all rounds, so many in a hundred; a round by fault always hits, and so always costs a restart.
-SHARES = {"thread": 58, "process": 40, "fault": 2}
-# Under the guard each hit costs the program; so that thousands of rounds do not take hours, most changes come
-# when the agent has not looked yet or the kernel has done so already.
-AIM = 5
+# Of all rounds, so many in a thousand; a round by fault always hits, and so always costs a restart.
+SHARES = {"thread": 590, "process": 400, "fault": 10}
+# Under the guard each hit costs the program, which takes seconds to start again under emulation; so that thousands of
+# rounds do not take hours, most changes come when the agent has not looked yet or the kernel has done so already.
+AIM = 5 if ROUNDS < 2000 else 1
 OTHER_VERBS = ("ud", "ah")
 
 
@@ -106,8 +106,8 @@ class Guarded(RaceTest):
         witness = Witness(self)
         try:
             for how, share in SHARES.items():
-                rounds = max(ROUNDS * share // 100, 3)
-                counts = self.race(victim.words, how, rounds, aim=100 if how == "fault" else AIM)
+                rounds = max(ROUNDS * share // 1000, 3)
+                counts = self.race(victim.words, how, rounds, aim=100 if how == "fault" else AIM, seconds=3000)
                 self.assert_ended(f"RTR by {how}", counts)
                 self.assertFalse(victim.changed(0))
             ready = witness.count(victim.qpn)

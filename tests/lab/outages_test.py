@@ -11,7 +11,7 @@ from labkit import fabric
 from labkit.tenants import PROGRAMS, QMASQ
 
 # How often the controller is killed, and how long it is out of reach, seconds.
-KILLS = int(os.environ.get("QMASQ_KILLS", "10"))
+KILLS = int(os.environ.get("QMASQ_KILLS", "6"))
 OUTAGE = int(os.environ.get("QMASQ_OUTAGE_SECONDS", "18"))
 DAY = 86400
 

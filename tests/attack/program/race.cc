@@ -92,7 +92,6 @@ int by_fault(Race& race, Arena& arena) {
     }
   });
   while (!race.over()) {
-    (void)::madvise(arena.held.data(), kPage, MADV_DONTNEED);
     if (!race.call()) continue;
     race.use();
     if (!race.again()) break;

@@ -65,7 +65,12 @@ class Race {
   void change(const std::atomic<bool>& stop);
 
   void change_now() { std::memcpy(&arena_.request, &arena_.harmful, sizeof arena_.request); }
-  void note_change() { arena_.changed.store(arena_.call.load()); }
+  // Counted at once: the caller may not live to do so.
+  void note_change(std::uint64_t number) {
+    arena_.changed.store(number);
+    ++tally_.rounds;
+  }
+  void note_change() { note_change(arena_.call.load()); }
 
   // What the harmful verb was for.
   void use();
@@ -75,6 +80,12 @@ class Race {
 
  private:
   void prepare();
+
+  // A call, uncounted. True when it came back as the harmful verb, done.
+  bool attempt();
+
+  // To RTS, by the same race: the agent takes no queue pair there that it has not taken to RTR.
+  bool race_to_rts();
 
   // Nanoseconds into the call at which the change comes.
   std::int64_t when(Random& random);

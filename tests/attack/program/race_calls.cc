@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What changes into what, when, and what it is good for afterwards.
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,7 +33,9 @@ class Random {
   std::uint64_t state_;
 };
 
-bool Race::call() {
+bool Race::attempt() {
+  // The page is to be missing when the agent reads it.
+  if (options_.how == "fault") (void)::madvise(arena_.held.data(), kPage, MADV_DONTNEED);
   std::memcpy(&arena_.request, &arena_.harmless, sizeof arena_.request);
   const std::uint64_t number = arena_.call.load() + 1;
   const auto begun = Clock::now();
@@ -40,18 +43,20 @@ bool Race::call() {
   // The harmless verb always fails: its PD is nobody's. So nothing has to be undone.
   const int err = submit(rig_.fd(), &arena_.request);
   arena_.call.store(number + 1);
-  ++tally_.calls;
-  if (arena_.changed.load() == number) {
-    ++tally_.rounds;
-  } else {
+  if (arena_.changed.load() != number) {
     // A moving average over calls that nobody disturbed.
     const std::int64_t span = arena_.span.load();
     const std::int64_t took = nanoseconds_since(begun);
     arena_.span.store(span == 0 ? took : span + (took - span) / 8);
   }
-  if (err != 0) return false;
-  ++tally_.returned;
-  return true;
+  return err == 0;
+}
+
+bool Race::call() {
+  const bool done = attempt();
+  ++tally_.calls;
+  if (done) ++tally_.returned;
+  return done;
 }
 
 void Race::change(const std::atomic<bool>& stop) {
@@ -67,7 +72,7 @@ void Race::change(const std::atomic<bool>& stop) {
     while (arena_.call.load() == number && nanoseconds_since(begun) < delay) {
     }
     if (arena_.call.load() != number) continue;
-    arena_.changed.store(number);
+    note_change(number);
     change_now();
   }
 }
@@ -86,9 +91,19 @@ void Race::use() {
     return;
   }
   if (options_.into != "rtr") return;
-  if (to_rts(rig_.qp()) != 0) return;
+  if (to_rts(rig_.qp()) != 0 && !race_to_rts()) return;
   ++tally_.used;
   if (write_into(rig_, options_.target)) ++tally_.wrote;
+}
+
+bool Race::race_to_rts() {
+  constexpr int kAttempts = 300;
+  const ib_uverbs_modify_qp command = rts_command(rig_.qp()->handle);
+  std::memcpy(arena_.modify.bytes.data(), &command, sizeof command);
+  for (int i = 0; i < kAttempts; ++i) {
+    if (attempt()) return true;
+  }
+  return false;
 }
 
 bool Race::again() {

@@ -143,6 +143,19 @@ ib_uverbs_modify_qp rtr_command(std::uint32_t qp_handle, const Target& target) {
   return out;
 }
 
+ib_uverbs_modify_qp rts_command(std::uint32_t qp_handle) {
+  ib_uverbs_modify_qp out{};
+  out.qp_handle = qp_handle;
+  out.attr_mask = IBV_QP_STATE | IBV_QP_SQ_PSN | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT |
+                  IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC;
+  out.qp_state = IBV_QPS_RTS;
+  out.timeout = 14;
+  out.retry_cnt = 3;
+  out.rnr_retry = 3;
+  out.max_rd_atomic = 1;
+  return out;
+}
+
 void Invoke::set(std::uint32_t command, const void* core_in, std::size_t core_in_size,
                  void* core_out, std::size_t core_out_size, void* driver_out) {
   bytes.fill(std::byte{0});

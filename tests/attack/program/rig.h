@@ -79,6 +79,8 @@ bool write_into(Rig& rig, const Target& target, int milliseconds = 300);
 
 // MODIFY_QP to RTR as the kernel takes it.
 [[nodiscard]] ib_uverbs_modify_qp rtr_command(std::uint32_t qp_handle, const Target& target);
+// And to RTS.
+[[nodiscard]] ib_uverbs_modify_qp rts_command(std::uint32_t qp_handle);
 
 // One INVOKE_WRITE ioctl as it lies in memory: header and four attributes. Two of them can be
 // copied over each other at any time.

@@ -10,7 +10,7 @@ namespace qmasq::attack {
 // Counts of a race in a file, so that they outlive whoever is killed in it.
 struct Tally {
   std::atomic<std::uint64_t> rounds;  // calls whose arguments changed while the call was under way
-  std::atomic<std::uint64_t> calls;   // all calls
+  std::atomic<std::uint64_t> calls;   // all calls that came back
   std::atomic<std::uint64_t> returned;  // the changed verb was done, and its caller lived to see it
   std::atomic<std::uint64_t> used;      // ... and the result could be used
   std::atomic<std::uint64_t> wrote;     // ... and memory of the target was written

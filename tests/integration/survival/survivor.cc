@@ -93,6 +93,9 @@ int modify(int fd, const ModifyQp& command) {
 int connect_qp(int fd, int handle, const char* peer) {
   ModifyQp command;
   command.qp_handle = static_cast<std::uint32_t>(handle);
+  command.attr_mask = qp_mask::kState;
+  command.state = QpState::kInit;
+  if (const int result = modify(fd, command); result != 0) return result;
   command.attr_mask = qp_mask::kState | qp_mask::kAv | qp_mask::kDestQpn | qp_mask::kPathMtu;
   command.state = QpState::kRtr;
   command.dest.dgid = Gid::from_ip(parse_ip(peer).value());

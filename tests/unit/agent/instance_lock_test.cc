@@ -26,7 +26,7 @@ TEST(InstanceLock, IsHeldByOneAtATime) {
     ASSERT_FALSE(second.has_value());
     EXPECT_EQ(second.error().code, Code::kAlreadyExists);
     EXPECT_THAT(second.error().message, HasSubstr(fmt::format("pid {}", ::getpid())));
-    EXPECT_THAT(second.error().message, HasSubstr("--socket-dir"));
+    EXPECT_THAT(second.error().message, HasSubstr("stop it first"));
   }
   EXPECT_TRUE(InstanceLock::take(directory).has_value()) << "a file left behind locks nobody out";
   std::filesystem::remove_all(name);
