@@ -4,9 +4,9 @@
 import re
 import time
 
-import labtest
 from attacktest import ATTACK, AttackTest, main, report
 from labkit.tenants import PROGRAMS
+import labtest
 
 
 class Floods(AttackTest):

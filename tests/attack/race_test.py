@@ -125,7 +125,7 @@ class Guarded(RaceTest):
     def test_other_verbs(self):
         for into in OTHER_VERBS:
             with self.subTest(into=into):
-                self.assert_ended(into, self.race(["--qpn", "4242"], "thread", 5, into, seconds=120))
+                self.assert_ended(into, self.race(["--qpn", "4242"], "thread", 25, into, seconds=240))
         self.assert_healthy()
 
     # The caller is ended, and nothing it has brought about stays; but what the kernel told it lies in memory that

@@ -15,12 +15,13 @@ PERMITTED = {"device", "connected", "SQD", "RESET", "RESET again", "up again"}
 # What Soft-RoCE or a kernel without the hardware refuses natively, so that no run shows it at work: types of
 # queue pairs, XRC, flow steering, DEVX and drivers' methods, alternate paths and shapes that no kernel takes.
 NO_CONTROL = {
-    "RTR from sgid_index 2", "RTR from sgid_index 3", "RTR from sgid_index 4", "RTR from sgid_index 255",
-    "RTR without a global route", "RTS without RTR", "RTS with a new address", "RTS from SQD with a new address",
-    "alternate path", "alternate path and the path as it is", "RTR with an alternate path", "QP type SMI",
-    "QP type GSI", "QP type raw packet", "QP type XRC initiator", "QP type XRC target", "QP type driver",
-    "OPEN_QP of another", "XRC domain by a file", "multicast", "flow steering", "work queue", "DEVX other command",
-    "DEVX object", "DEVX object modify", "DEVX memory", "mlx5 flow matcher", "DEVX by the device's own driver id",
+    "RTR to a physical address from sgid_index 0", "RTR from sgid_index 2", "RTR from sgid_index 3",
+    "RTR from sgid_index 4", "RTR from sgid_index 255", "RTR without a global route", "RTS without RTR",
+    "RTS with a new address", "RTS from SQD with a new address", "alternate path",
+    "alternate path and the path as it is", "RTR with an alternate path", "QP type SMI", "QP type GSI",
+    "QP type raw packet", "QP type XRC initiator", "QP type XRC target", "QP type driver", "OPEN_QP of another",
+    "XRC domain by a file", "multicast", "flow steering", "work queue", "DEVX other command", "DEVX object",
+    "DEVX object modify", "DEVX memory", "mlx5 flow matcher", "DEVX by the device's own driver id",
     "driver's method on a QP", "driver's method on the device", "unknown object", "flow action", "device memory",
     "counters"}
 

@@ -98,6 +98,12 @@ void Race::use() {
 
 bool Race::race_to_rts() {
   constexpr int kAttempts = 300;
+  ibv_qp_attr now{};
+  ibv_qp_init_attr made{};
+  // Only where the first step was won: the caller may be a process that ended without it.
+  if (ibv_query_qp(rig_.qp(), &now, IBV_QP_STATE, &made) != 0 || now.qp_state != IBV_QPS_RTR) {
+    return false;
+  }
   const ib_uverbs_modify_qp command = rts_command(rig_.qp()->handle);
   std::memcpy(arena_.modify.bytes.data(), &command, sizeof command);
   for (int i = 0; i < kAttempts; ++i) {
