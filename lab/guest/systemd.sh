@@ -38,5 +38,7 @@ Requires=basic.target
 Wants=qmasq-lab-exec.service network-online.target
 AllowIsolate=yes
 END
+# systemd names the host by it.
+cat /proc/sys/kernel/hostname >/etc/hostname
 exec /lib/systemd/systemd --system --unit=qmasq-lab.target --log-target=console \
   --log-level=notice --show-status=false

@@ -9,7 +9,7 @@ import socket
 from .errors import LabError
 
 
-def command(directory, name, **arguments):
+def command(directory, execute, /, **arguments):
     """Runs one QMP command over DIRECTORY/qmp.sock and returns its answer."""
     # A socket's path may have 107 bytes; through the folder's descriptor ours is always short.
     folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -20,13 +20,13 @@ def command(directory, name, **arguments):
             stream = connection.makefile("rw", encoding="utf-8")
             stream.readline()  # greeting
             for request in ({"execute": "qmp_capabilities"},
-                            {"execute": name, "arguments": arguments}):
+                            {"execute": execute, "arguments": arguments}):
                 stream.write(json.dumps(request) + "\n")
                 stream.flush()
                 answer = _answer(stream)
             return answer
     except (OSError, ValueError) as error:
-        raise LabError(f"qemu {name}: {error}") from error
+        raise LabError(f"qemu {execute}: {error}") from error
     finally:
         os.close(folder)
 

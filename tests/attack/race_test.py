@@ -82,7 +82,7 @@ class Control(RaceTest):
     def test_other_verbs(self):
         for into in ("gids", *OTHER_VERBS):
             with self.subTest(into=into):
-                counts = self.race(["--qpn", "4242"], "process" if into == "gids" else "thread", 12, into, seconds=60)
+                counts = self.race(["--qpn", "4242"], "process" if into == "gids" else "thread", 80, into, seconds=60)
                 report(f"control: {into}", counts["rounds"], "-", counts["returned"])
                 self.assertGreater(counts["returned"], 0, counts)
                 if into != "ah":

@@ -19,10 +19,10 @@ class Restart(labtest.LabTest):
     """Two tenants that connect all the time, and one whose data flows, while agents die."""
 
     def setUp(self):
-        self.tenants.must("endpoint", "create", "blue/c", "--host", "hostB", "--address", "10.0.0.3",
-                          "--wait")
-        self.tenants.must("sg", "create", "blue/nobody")
-        self.tenants.must("endpoint", "update", "blue/c", "--group", "nobody", "--wait")
+        self.tenants.batch([
+            ["sg", "create", "blue/nobody"],
+            ["endpoint", "create", "blue/c", "--host", "hostB", "--address", "10.0.0.3", "--group", "nobody",
+             "--wait"]])
 
     def tearDown(self):
         for host in HOSTS:
@@ -31,8 +31,7 @@ class Restart(labtest.LabTest):
             if not self.lab.daemon_alive(host, "vbond"):
                 fabric.start_agent(self.lab, host)
         fabric.wait_in_sync(self.lab)
-        self.tenants.must("endpoint", "delete", "blue/c", "--force", "--wait")
-        self.tenants.must("sg", "delete", "blue/nobody")
+        self.tenants.batch([["endpoint", "delete", "blue/c", "--force", "--wait"], ["sg", "delete", "blue/nobody"]])
 
     def endure(self, endpoint, peer, *more):
         """A program of an endpoint that connects to a peer until it is told to end."""
