@@ -154,6 +154,9 @@ class Restart(labtest.LabTest):
                                  [each.get(field) for each in after], field)
             known, kernel = self.queue_pairs("hostA")
             self.assertEqual(known, kernel)
+            # And what it sees in sysfs is there as before.
+            log = (self.lab.host("hostA").folder / "vbond.log").read_text(errors="replace")
+            self.assertNotIn(" after a restart: ", log)
             restored = self.tenants.events("hostA", "--type", "restored")
             self.assertEqual(restored[-1]["endpoint"], "vpcs/blue/endpoints/a")
         finally:

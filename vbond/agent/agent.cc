@@ -374,8 +374,8 @@ void Agent::Impl::prepare_restored() {
   std::set<EndpointUid> done;
   for (const AttachmentInfo& info : interceptor.list()) {
     if (!info.restored || !done.insert(info.endpoint).second) continue;
-    auto offer = planner.offer(info.endpoint_name, {});
-    if (!offer) spdlog::warn("{} after a restart: {}", info.endpoint_name, offer.error().message);
+    if (auto status = planner.restore(info.endpoint); !status)
+      spdlog::warn("{} after a restart: {}", info.endpoint_name, status.error().message);
   }
 }
 

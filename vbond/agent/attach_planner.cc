@@ -23,16 +23,11 @@ Result<AttachHandler::Offer> AttachPlanner::offer(const std::string& endpoint,
     return fail(Code::kFailedPrecondition,
                 "this host has no NIC that can carry RDMA of tenants now: see `qmasq doctor`");
   }
-  auto bound = parts_.bind(found->uid);
-  if (!bound) return with_context(bound.error(), "cannot bind " + found->name);
-  QMASQ_ASSIGN(std::uint32_t index, parts_.interface_index(bound->netns.get(), bound->interface));
-  parts_.endpoints.set_interface(found->uid, bound->interface, index);
-  auto mounts = parts_.files.prepare(found->uid);
-  if (!mounts) return with_context(mounts.error(), "cannot show the GIDs of " + found->name);
+  QMASQ_ASSIGN(Prepared prepared, prepare(*found));
 
   Offer out;
   out.endpoint = found->uid;
-  out.netns = std::move(bound->netns);
+  out.netns = std::move(prepared.bound.netns);
   out.terms.endpoint = found->name;
   out.terms.reserved_first = options_.reserved_first;
   out.terms.reserved_count = options_.reserved_count;
@@ -41,7 +36,7 @@ Result<AttachHandler::Offer> AttachPlanner::offer(const std::string& endpoint,
   out.terms.tenant_opens = std::all_of(nics.begin(), nics.end(), [&](const NicPtr& nic) {
     return options_.tenant_opens.count(nic->device) != 0;
   });
-  for (const StagedMount& mount : *mounts) {
+  for (const StagedMount& mount : prepared.mounts) {
     out.terms.mounts.push_back({mount.source, mount.target, true, false});
   }
   add_device_mounts(out.terms);
@@ -52,6 +47,23 @@ Result<AttachHandler::Offer> AttachPlanner::offer(const std::string& endpoint,
     }
   }
   return out;
+}
+
+Result<AttachPlanner::Prepared> AttachPlanner::prepare(const LocalEndpoint& endpoint) {
+  auto bound = parts_.bind(endpoint.uid);
+  if (!bound) return with_context(bound.error(), "cannot bind " + endpoint.name);
+  QMASQ_ASSIGN(std::uint32_t index, parts_.interface_index(bound->netns.get(), bound->interface));
+  parts_.endpoints.set_interface(endpoint.uid, bound->interface, index);
+  auto mounts = parts_.files.prepare(endpoint.uid);
+  if (!mounts) return with_context(mounts.error(), "cannot show the GIDs of " + endpoint.name);
+  return Prepared{std::move(*bound), std::move(*mounts)};
+}
+
+Status AttachPlanner::restore(EndpointUid endpoint) {
+  const EndpointPtr found = parts_.endpoints.find(endpoint);
+  if (!found) return {};  // it is not of this host any more
+  if (auto prepared = prepare(*found); !prepared) return tl::unexpected(prepared.error());
+  return {};
 }
 
 void AttachPlanner::add_device_mounts(AttachTerms& terms) const {

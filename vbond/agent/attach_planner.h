@@ -17,6 +17,7 @@
 #include "vbond/bond/binder.h"
 #include "vbond/rename/endpoint_table.h"
 #include "vbond/rename/nic_table.h"
+#include "vbond/sysfs/gid_staging.h"
 
 namespace qmasq::vbond {
 
@@ -56,7 +57,16 @@ class AttachPlanner final : public AttachHandler {
   [[nodiscard]] Status attached(EndpointUid endpoint, const AttachPeer& peer,
                                 std::unique_ptr<NotificationPort> port) override;
 
+  // For programs that attached to an agent before this one: the endpoint's interface and GID files
+  // as an offer makes them. Nobody asks, so nobody is asked for.
+  [[nodiscard]] Status restore(EndpointUid endpoint);
+
  private:
+  struct Prepared {
+    BoundNamespace bound;
+    std::vector<StagedMount> mounts;
+  };
+  [[nodiscard]] Result<Prepared> prepare(const LocalEndpoint& endpoint);
   void add_device_mounts(AttachTerms& terms) const;
 
   const Parts parts_;

@@ -272,7 +272,9 @@ std::vector<std::byte> encode_dump(Dump what, Handle qdisc, int device, std::uin
 Status for_each_message(Bytes datagram, const std::function<void(const Message&)>& visit) {
   while (!datagram.empty()) {
     const auto* message = reinterpret_cast<const nlmsghdr*>(datagram.data());
-    if (!mnl_nlmsg_ok(message, static_cast<int>(datagram.size()))) {
+    // libmnl compares as int: a length from 2^31 on would be a negative one to it.
+    if (!mnl_nlmsg_ok(message, static_cast<int>(datagram.size())) ||
+        message->nlmsg_len > datagram.size()) {
       return fail(Code::kInternal, "netlink: message length does not fit its datagram");
     }
     visit({message->nlmsg_type, message->nlmsg_flags, message->nlmsg_seq,
