@@ -56,7 +56,7 @@ class Keeper:
                 assert number == len(out)
                 return out
             assert kind == HELD
-            out.append((number, tag.decode(), descriptors[0]))
+            out.append((number, tag.decode(errors="replace"), descriptors[0]))
 
     def drop(self, number):
         """Gives one up."""
@@ -73,7 +73,8 @@ def main():
             os.write(descriptor, f"file {i}".encode())
             keeper.put(f"tag {i}", descriptor)
             os.close(descriptor)
-    held = keeper.list()
+    # What a real agent left there is none of ours.
+    held = [each for each in keeper.list() if each[1].startswith("tag ")]
     if sys.argv[1] == "list":
         print(json.dumps({"tags": [tag for _, tag, _ in held],
                           "contents": [os.pread(descriptor, 100, 0).decode() for _, _, descriptor in held]}))
