@@ -7,7 +7,6 @@ What the demo shows and what the lab tests assert is made of these steps.
 import json
 import re
 import shlex
-import time
 from typing import NamedTuple
 
 from .errors import LabError
@@ -178,8 +177,8 @@ class Tenants:
         vpc, name = endpoint.split("/")
         separator = "." if "-" in vpc + name else "-"  # as the agent names it: vbond/bond/binder.h
         script = (f"end=$((SECONDS + {timeout})); while ((SECONDS < end)); do "
-                  f"ip netns exec qm-{vpc}{separator}{name} ss -Hltn 'sport = :{port}' 2>/dev/null | grep -q . && exit 0; "
-                  "sleep 0.1; done; exit 1")
+                  f"ip netns exec qm-{vpc}{separator}{name} ss -Hltn 'sport = :{port}' 2>/dev/null | "
+                  "grep -q . && exit 0; sleep 0.1; done; exit 1")
         if self.lab.exec(self.host_of(endpoint), ["bash", "-c", script], timeout=timeout + 30).code != 0:
             raise LabError(f"{endpoint}: nothing listens on port {port} after {timeout} s")
 

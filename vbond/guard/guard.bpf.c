@@ -221,8 +221,8 @@ static long look_for_release(u32 turn, void* context) {
 }
 
 // The call cannot be refused, but it can be kept until it finds nothing to work on: the agent
-// destroys the context's queue pairs first of all, and then releases the caller. The caller holds no
-// lock on any object here, so the agent's own calls pass it. Bounded, in time and in processors:
+// destroys the context's queue pairs first of all, and then releases the caller. The caller holds
+// no lock on any object here, so the agent's own calls pass it. Bounded, in time and in processors:
 // whoever waits here keeps one busy.
 static __always_inline void hold_caller(const struct managed* file) {
   struct qmasq_guard_state* now = state();

@@ -177,9 +177,8 @@ std::int64_t Race::when(Random& random) {
   if (random.below(100) < static_cast<std::uint64_t>(options_.aim)) {
     return static_cast<std::int64_t>(random.below(span));
   }
-  // Mostly too early or too late: those cost no restart.
-  const std::uint64_t edge = random.below(span / 8);
-  return static_cast<std::int64_t>(random.below(2) == 0 ? edge : span - edge);
+  // Mostly before the agent looks: that costs no restart.
+  return static_cast<std::int64_t>(random.below(span / 64));
 }
 
 void Race::use_datagrams() {
