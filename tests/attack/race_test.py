@@ -17,9 +17,9 @@ CONTROL_ROUNDS = 20
 # Of all rounds, so many in a thousand; a round by fault always hits, and so always costs a restart.
 SHARES = {"thread": 590, "process": 400, "fault": 10}
 # Under the guard each hit costs the program, which takes seconds to start again under emulation; so that thousands of
-# rounds do not take hours, most changes come before the agent has looked; of the others, so many in a hundred, each may
-# fall anywhere. What was hit is in the count of those killed.
-AIM = 10 if ROUNDS < 2000 else 3
+# rounds do not take hours, most changes come late in a long call; of the others, so many in a hundred, each may fall
+# anywhere. What was hit is in the count of those killed.
+AIM = 20 if ROUNDS < 2000 else 5
 OTHER_VERBS = ("ud", "ah")
 
 

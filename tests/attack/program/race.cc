@@ -25,6 +25,7 @@ namespace {
 
 void by_thread(Race& race) {
   std::atomic<bool> stop{false};
+  run_on(0);
   std::thread changer([&] { race.change(stop); });
   while (!race.over()) {
     if (!race.call()) continue;
@@ -44,6 +45,7 @@ void by_process(Race& race) {
     if (caller < 0) return;
     if (caller == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      run_on(0);
       while (!race.over() && !race.call()) {
       }
       ::_exit(kDone);

@@ -45,6 +45,9 @@ struct Arena {
 
 class Random;
 
+// The calling thread runs on that processor alone from now on.
+void run_on(int processor);
+
 // One caller and one changer, which may be threads or processes, on one context.
 class Race {
  public:
@@ -84,6 +87,9 @@ class Race {
   // A call, uncounted. True when it came back as the harmful verb, done.
   bool attempt();
 
+  // Where the harmless verb is a long one: what it made goes again. False: nothing was made.
+  bool undo();
+
   // To RTS, by the same race: the agent takes no queue pair there that it has not taken to RTR.
   bool race_to_rts();
 
@@ -97,6 +103,7 @@ class Race {
   Tally& tally_;
   Rig& rig_;
   Arena& arena_;
+  void* large_ = nullptr;  // memory whose registration takes a while
   const Clock::time_point start_ = Clock::now();
 };
 

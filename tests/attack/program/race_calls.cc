@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What changes into what, when, and what it is good for afterwards.
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@ namespace {
 
 constexpr std::uint32_t kRegMr = IB_USER_VERBS_CMD_REG_MR;
 constexpr std::uint32_t kNoSuchPd = 0xfffffff0;
+constexpr std::size_t kLarge = std::size_t{8} << 20U;
 
 std::int64_t nanoseconds_since(Clock::time_point start) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
@@ -40,7 +42,6 @@ bool Race::attempt() {
   const std::uint64_t number = arena_.call.load() + 1;
   const auto begun = Clock::now();
   arena_.call.store(number);
-  // The harmless verb always fails: its PD is nobody's. So nothing has to be undone.
   const int err = submit(rig_.fd(), &arena_.request);
   arena_.call.store(number + 1);
   if (arena_.changed.load() != number) {
@@ -49,7 +50,7 @@ bool Race::attempt() {
     const std::int64_t took = nanoseconds_since(begun);
     arena_.span.store(span == 0 ? took : span + (took - span) / 8);
   }
-  return err == 0;
+  return err == 0 && !undo();
 }
 
 bool Race::call() {
@@ -59,7 +60,16 @@ bool Race::call() {
   return done;
 }
 
+void run_on(int processor) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(processor, &set);
+  (void)::sched_setaffinity(0, sizeof set, &set);  // without it, chance alone decides
+}
+
 void Race::change(const std::atomic<bool>& stop) {
+  // A processor of its own: it is to come at a moment, not when it is let.
+  run_on(1);
   Random random(static_cast<std::uint64_t>(::getpid()) * 1000003U +
                 static_cast<std::uint64_t>(Clock::now().time_since_epoch().count()));
   std::uint64_t done = 0;
@@ -96,6 +106,21 @@ void Race::use() {
   if (write_into(rig_, options_.target)) ++tally_.wrote;
 }
 
+bool Race::undo() {
+  if (large_ == nullptr) return false;
+  ib_uverbs_reg_mr_resp made{};
+  std::memcpy(&made, arena_.answer.data(), sizeof made);
+  arena_.answer.fill(std::byte{0});
+  if (made.lkey == 0) return false;
+  ib_uverbs_dereg_mr command{};
+  command.mr_handle = made.mr_handle;
+  Invoke request{};
+  request.set(IB_USER_VERBS_CMD_DEREG_MR, &command, sizeof command, arena_.answer.data(), 0,
+              arena_.driver_answer.data());
+  (void)submit(rig_.fd(), &request);
+  return true;
+}
+
 bool Race::race_to_rts() {
   constexpr int kAttempts = 300;
   ibv_qp_attr now{};
@@ -123,7 +148,20 @@ void Race::prepare() {
   arena_.reg->start = reinterpret_cast<std::uint64_t>(rig_.memory().data());
   arena_.reg->length = kPage;
   arena_.reg->hca_va = arena_.reg->start;
+  // It fails at once: its PD is nobody's, and nothing has to be undone.
   arena_.reg->pd_handle = kNoSuchPd;
+  // Or it takes its time, which the kernel spends after it has read the arguments: then a change
+  // can be too late and yet within the call.
+  if (options_.into == "rtr" && options_.how != "fault" && options_.aim < 100) {
+    if (large_ == nullptr) {
+      large_ = ::mmap(nullptr, kLarge, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    }
+    arena_.reg->pd_handle = rig_.pd()->handle;
+    arena_.reg->start = reinterpret_cast<std::uint64_t>(large_);
+    arena_.reg->hca_va = arena_.reg->start;
+    arena_.reg->length = kLarge;
+  }
   arena_.reg->access_flags = IBV_ACCESS_LOCAL_WRITE;
   const bool held = options_.how == "fault";
   if (held) std::memcpy(arena_.held.data(), &arena_.reg.bytes, sizeof arena_.reg.bytes);
@@ -177,8 +215,8 @@ std::int64_t Race::when(Random& random) {
   if (random.below(100) < static_cast<std::uint64_t>(options_.aim)) {
     return static_cast<std::int64_t>(random.below(span));
   }
-  // Mostly before the agent looks: that costs no restart.
-  return static_cast<std::int64_t>(random.below(span / 64));
+  // Mostly when the kernel has read the arguments: that costs no restart.
+  return static_cast<std::int64_t>(span - span / 4 + random.below(span / 8));
 }
 
 void Race::use_datagrams() {
