@@ -172,7 +172,7 @@ class Outages(labtest.LabTest):
 
     def test_packets_lost_and_late(self):
         """A bad network: connections are made and used all the same."""
-        netem = ["tc", "qdisc", "replace", "dev", "eth0", "root", "netem", "delay", "5ms", "2ms", "loss", "2%"]
+        netem = ["tc", "qdisc", "replace", "dev", "eth0", "root", "netem", "delay", "5ms", "loss", "1%"]
         probed = self.lab.exec("hostA", netem)
         if probed.code != 0:
             self.skipTest("this kernel has no netem: " + probed.err.strip())
