@@ -15,10 +15,11 @@
 #define QMASQ_GUARD_DEVICES 256
 #define QMASQ_GUARD_EVENT_BYTES (256 * 1024)
 
-/* How long a caller is held at most, and how many times the hook looks meanwhile: bpf_loop() makes
- * no more than 1 << 23 turns. */
-#define QMASQ_GUARD_HOLD_NS 200000000ull
+/* How long a caller is held at most, and how often the hook looks meanwhile: bpf_loop() makes no
+ * more than 1 << 23 turns, which real processors do in a third of a second. */
+#define QMASQ_GUARD_HOLD_NS 1000000000ull
 #define QMASQ_GUARD_HOLD_TURNS (1u << 23)
+#define QMASQ_GUARD_HOLD_LOOPS 16
 
 /* ioctl command with which the agent ties a descriptor of its own to a slot (the argument). The
  * kernel itself knows no such command and answers ENOTTY; only the guard sees it. */

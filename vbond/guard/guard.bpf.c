@@ -220,6 +220,11 @@ static long look_for_release(u32 turn, void* context) {
   return bpf_ktime_get_ns() > hold->until;
 }
 
+static long look_longer(u32 turn, void* context) {
+  bpf_loop(QMASQ_GUARD_HOLD_TURNS, look_for_release, context, 0);
+  return look_for_release(turn, context);
+}
+
 // The call cannot be refused, but it can be kept until it finds nothing to work on: the agent
 // destroys the context's queue pairs first of all, and then releases the caller. The caller holds
 // no lock on any object here, so the agent's own calls pass it. Bounded, in time and in processors:
@@ -230,7 +235,7 @@ static __always_inline void hold_caller(const struct managed* file) {
   if (now == NULL || slot == NULL || slot->released != QMASQ_HELD) return;
   struct hold hold = {.slot = file->slot, .until = bpf_ktime_get_ns() + QMASQ_GUARD_HOLD_NS};
   if (__sync_fetch_and_add(&now->holding, 1) < now->hold_limit) {
-    bpf_loop(QMASQ_GUARD_HOLD_TURNS, look_for_release, &hold, 0);
+    bpf_loop(QMASQ_GUARD_HOLD_LOOPS, look_longer, &hold, 0);
     if (__sync_val_compare_and_swap(&slot->released, QMASQ_HELD, QMASQ_HELD_OUT) == QMASQ_HELD)
       __sync_fetch_and_add(&now->held_out, 1);
   }
