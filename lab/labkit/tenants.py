@@ -53,6 +53,11 @@ def _each(option, values):
     return [word for value in values for word in (option, value)]
 
 
+def two_sided(vpc):
+    """A VPC with an endpoint on each side, as `Tenants.create_vpcs` takes it."""
+    return vpc, ["10.0.0.0/24"], [(endpoint, host, [address]) for endpoint, (host, address) in SIDES.items()]
+
+
 class Outcome(NamedTuple):
     """How one program went in one VPC."""
 
@@ -104,11 +109,9 @@ class Tenants:
             text = text.lstrip()[end:]
         return answers
 
-    def create_vpc(self, vpc, address_range="10.0.0.0/24", sides=None):
+    def create_vpc(self, vpc):
         """A VPC with an endpoint on each side, known to all hosts when this returns."""
-        self.create_vpcs([(vpc, [address_range], [
-            (endpoint, host, [address])
-            for endpoint, (host, address) in (SIDES if sides is None else sides).items()])])
+        self.create_vpcs([two_sided(vpc)])
 
     def create_vpcs(self, vpcs):
         """VPCs as (name, ranges, [(endpoint, host, addresses)]), known to all hosts when this returns."""

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
 # pylint: disable=wrong-import-position
 from labkit import Lab
-from labkit.tenants import PROBE, Tenants
+from labkit.tenants import PROBE, Tenants, two_sided
 
 LAB = os.environ.get("QMASQ_TEST_LAB", "test")
 
@@ -31,8 +31,7 @@ class LabTest(unittest.TestCase):
         cls.lab = Lab.attach(LAB)
         cls.tenants = Tenants(cls.lab)
         cls.tenants.remove_all()
-        cls.tenants.create_vpcs([(vpc, ["10.0.0.0/24"], [("a", "hostA", ["10.0.0.1"]), ("b", "hostB", ["10.0.0.2"])])
-                                 for vpc in cls.vpcs])
+        cls.tenants.create_vpcs([two_sided(vpc) for vpc in cls.vpcs])
 
     @classmethod
     def tearDownClass(cls):
