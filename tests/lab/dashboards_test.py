@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import labtest
-from labkit import dashboards, prometheus
+from labkit import LabError, dashboards, prometheus
 from labkit.paths import REPO
 
 RESULTS = REPO / "build" / "dashboards" / "results.json"
@@ -63,6 +63,9 @@ class Dashboards(labtest.LabTest):
                 cls.tenants.await_listening(f"{vpc}/a", 18515)
                 running.append(cls.tenants.spawn(f"{vpc}/b", [*argv, "10.0.0.1"]))
             time.sleep(3 * INTERVAL)
+            for each in running:
+                if not each.running():
+                    raise LabError(f"ended at once:\n{each.out}{each.err}")
             # Twice, with scrapes between: a counter that was not there before has no rate yet.
             for _ in range(2):
                 cls.misbehave()
