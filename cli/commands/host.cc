@@ -109,10 +109,11 @@ void print_one(const Shell& shell, const v1::Host& host) {
   std::vector<std::string> nics;
   for (const v1::Nic& nic : host.nics()) {
     nics.push_back(fmt::format(
-        "{}  driver {}, on {}, {}, GID {}, MTU {}, {:.1f} Gbit/s", nic.device(), nic.driver(),
+        "{}  driver {}, on {}, {}, GID {}{}, MTU {}, {:.1f} Gbit/s", nic.device(), nic.driver(),
         nic.netdev().empty() ? "no interface" : nic.netdev(), nic.active() ? "active" : "down",
-        nic.primary_gid().empty() ? "none" : short_gid(nic.primary_gid()), nic.active_mtu(),
-        static_cast<double>(nic.rate_bps()) / 1e9));
+        nic.primary_gid().empty() ? "none" : short_gid(nic.primary_gid()),
+        nic.vpc_gid_prefix().empty() ? "" : ", of VPCs " + short_gid(nic.vpc_gid_prefix()) + "/96",
+        nic.active_mtu(), static_cast<double>(nic.rate_bps()) / 1e9));
   }
   std::string rejected =
       status.rejected_revision() == 0

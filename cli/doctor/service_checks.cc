@@ -75,6 +75,17 @@ Finding check_nics_of_agent(const v1::Agent& agent) {
           "Is --underlay-device of qmasq-vbond the interface below the RDMA device?"};
 }
 
+Finding check_vpc_gids(const v1::Agent& agent) {
+  const bool all = std::all_of(agent.nics().begin(), agent.nics().end(),
+                               [](const v1::Nic& nic) { return !nic.vpc_gid_prefix().empty(); });
+  if (agent.nics().empty()) return {Health::kOk, "agent", "GIDs of VPCs", "no NIC yet", ""};
+  if (all) return {Health::kOk, "agent", "GIDs of VPCs", "each VPC has its own on each NIC", ""};
+  return {
+      Health::kWarn, "agent", "GIDs of VPCs", "off: all VPCs send from the underlay address",
+      "A tenant that knows the number of another's queue pair can send to it where both connect "
+      "the same two hosts. See --vpc-gids of qmasq-vbond."};
+}
+
 // A certificate of ours or of the agent's, as it lies in a directory; nothing where there is none.
 void check_certificate(const std::string& area, const std::string& directory, const char* renewal,
                        Findings& out) {
@@ -163,6 +174,7 @@ Findings check_agent(const Shell& shell, std::string& host) {
           check_connection(*agent),
           check_sync(*agent),
           check_nics_of_agent(*agent),
+          check_vpc_gids(*agent),
           check_guard(*agent),
           check_keeper(*agent)};
       for (Finding& finding : check_endpoints(*agent))

@@ -117,7 +117,8 @@ struct Nic {
   std::uint32_t active_mtu = 0;  // bytes
   std::uint64_t rate_bps = 0;
   std::vector<PhysicalGid> gids;
-  Gid primary_gid;  // zero: none
+  Gid primary_gid;     // zero: none
+  Gid vpc_gid_prefix;  // zero: none
   bool operator==(const Nic&) const = default;
 };
 

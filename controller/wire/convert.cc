@@ -31,6 +31,7 @@ void to_proto(const Nic& nic, v1::Nic* out) {
     entry->set_type(static_cast<v1::GidType>(gid.type));
   }
   if (!nic.primary_gid.is_zero()) out->set_primary_gid(to_string(nic.primary_gid));
+  if (!nic.vpc_gid_prefix.is_zero()) out->set_vpc_gid_prefix(to_string(nic.vpc_gid_prefix));
 }
 
 void to_proto(const SecurityGroupRule& from, const std::string& vpc_id,
@@ -88,9 +89,8 @@ Result<Nic> read_nic(const v1::Nic& nic, const std::string& field) {
   if (nic.rate_bps() > std::uint64_t{std::numeric_limits<std::int64_t>::max()}) {
     return fail(Code::kInvalidArgument, "no link is that fast", field + ".rate_bps");
   }
-  Nic out{nic.device(),   nic.port(),   nic.netdev(),
-          nic.driver(),   nic.active(), nic.active_mtu(),
-          nic.rate_bps(), {},           {}};
+  Nic out{nic.device(),     nic.port(),     nic.netdev(), nic.driver(), nic.active(),
+          nic.active_mtu(), nic.rate_bps(), {},           {},           {}};
   std::set<std::uint32_t> indexes;
   for (int i = 0; i < nic.gids_size(); ++i) {
     const auto& gid = nic.gids(i);
@@ -109,6 +109,14 @@ Result<Nic> read_nic(const v1::Nic& nic, const std::string& field) {
             [](const auto& a, const auto& b) { return a.index < b.index; });
   if (!nic.primary_gid().empty()) {
     QMASQ_ASSIGN(out.primary_gid, read_gid(nic.primary_gid(), field + ".primary_gid"));
+  }
+  if (!nic.vpc_gid_prefix().empty()) {
+    QMASQ_ASSIGN(out.vpc_gid_prefix, read_gid(nic.vpc_gid_prefix(), field + ".vpc_gid_prefix"));
+    const auto& raw = out.vpc_gid_prefix.raw;
+    if (std::any_of(raw.begin() + 12, raw.end(), [](std::uint8_t byte) { return byte != 0; })) {
+      return fail(Code::kInvalidArgument, "its last 32 bits are where VNIs go, and must be 0",
+                  field + ".vpc_gid_prefix");
+    }
   }
   return out;
 }

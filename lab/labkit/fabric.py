@@ -2,6 +2,7 @@
 """Starts qmasq in a lab: the controller on hostA, an agent on every host."""
 
 import concurrent.futures
+import ipaddress
 import json
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from .paths import BIN
 PROGRAMS = ("qmasq", "qmasq-controller", "qmasq-keeper", "qmasq-vbond")
 TEST_PROGRAMS = ("qmasq-lab-probe", "qmasq-lab-attack")
 MEMORY = "/run/qmasq-programs"
+# Where VPCs have their physical GIDs; all hosts are on one Ethernet.
+VPC_GIDS = "fd77:0:0:1::/64"
 KEEPER_SOCKET = "/run/qmasq/keeper.sock"
 SYNC_SECONDS = 60
 CONTROLLER_SECONDS = 20
@@ -94,6 +97,12 @@ def start_keeper(lab, name):
     return running
 
 
+def vpc_gid(host, vni):
+    """What a VPC sends from on a host, as tcpdump prints it (vbond/nic/vpc_gid.h)."""
+    prefix = int(ipaddress.IPv6Network(VPC_GIDS).network_address)
+    return str(ipaddress.IPv6Address(prefix | int(ipaddress.IPv4Address(host.ipv4)) << 32 | vni))
+
+
 def start_agent(lab, name, *more):
     """Starts the agent of one host, with further options if given. It joins the first time."""
     if lab.exec(name, ["test", "-e", f"{CERTIFICATES}/identity.pem"]).code != 0:
@@ -102,7 +111,7 @@ def start_agent(lab, name, *more):
         BIN / "qmasq-vbond", "--host-name", name, "--controller", address(lab),
         "--certificates", CERTIFICATES,
         "--underlay-device", "eth0", "--nic", "rxe0", "--metrics", "127.0.0.1:9478",
-        "--keeper", KEEPER_SOCKET,
+        "--keeper", KEEPER_SOCKET, "--vpc-gids", VPC_GIDS,
         *more,
     ])
 

@@ -9,6 +9,7 @@ import re
 import shlex
 from typing import NamedTuple
 
+from . import fabric
 from .errors import LabError
 from .paths import BIN
 
@@ -217,6 +218,11 @@ class Tenants:
         return Outcome(program.name, vpc, True, found.group(0).strip(), served, ended)
 
     # Wire
+
+    def vpc_gids(self, vpc):
+        """What a VPC sends from on each host, by the host's name."""
+        vni = self.json("vpc", "get", vpc)["vni"]
+        return {host.name: fabric.vpc_gid(host, vni) for host in self.lab.hosts}
 
     def capture(self, host="hostA", expression="udp port 4791"):
         """Starts a capture of a host's underlay: Capture."""

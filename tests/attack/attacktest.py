@@ -6,6 +6,7 @@ By hand, against a lab that runs (see tests/lab/labtest.py):
     QMASQ_TEST_LAB=mine python3 tests/attack/race_test.py
 """
 
+import ipaddress
 import json
 import os
 import sys
@@ -54,6 +55,16 @@ class AttackTest(labtest.LabTest):
         """Words that name a host as the NIC knows it."""
         return ["--gid", self.lab.host(host).ipv4, "--gid-index", NIC_INDEX]
 
+    def of_vpc(self, vpc, host="hostB"):
+        """Words that name a VPC on a host as the NIC knows it."""
+        gids = {name: ipaddress.ip_address(gid) for name, gid in self.tenants.vpc_gids(vpc).items()}
+        table = self.lab.check("hostA", ["bash", "-c", "grep -H . /sys/class/infiniband/rxe0/ports/1/gids/*"])
+        for line in table.splitlines():
+            path, gid = line.split(":", 1)
+            if ipaddress.ip_address(gid) == gids["hostA"]:
+                return ["--gid", str(gids[host]), "--gid-index", path.rsplit("/", 1)[1]]
+        return self.fail(f"no GID of {vpc} on hostA\n{table}")
+
     def queue_pairs(self, host="hostA"):
         """What the kernel says of all queue pairs, a line each."""
         return self.lab.check(host, ["rdma", "resource", "show", "qp"]).splitlines()
@@ -86,7 +97,8 @@ class Victim:
                       "--address", str(found["address"])]
         # Requests that reach it: from the NIC of hostA, for its number.
         self._capture = test.tenants.capture(
-            "hostB", f"udp dst port 4791 and udp[12:4] & 0xffffff == {self.qpn}")
+            "hostB", "udp dst port 4791 and "
+            f"(udp[12:4] & 0xffffff == {self.qpn} or (ip6 and ip6[52:4] & 0xffffff == {self.qpn}))")
 
     def changed(self, patience=1.0):
         """Whether its memory was written."""

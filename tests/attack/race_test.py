@@ -29,7 +29,7 @@ class RaceTest(AttackTest):
     def race(self, words, how, rounds, into="rtr", aim=100, seconds=1200):
         """The race in blue/a until it was tried so often: what `repeat` counted."""
         self.lab.check("hostA", ["rm", "-f", TALLY])
-        race = [ATTACK, "race", *self.physical(), *words, "--how", how, "--into", into, "--tally", TALLY,
+        race = [ATTACK, "race", *self.of_vpc("red"), *words, "--how", how, "--into", into, "--tally", TALLY,
                 "--rounds", str(rounds), "--aim", str(aim), "--seconds", "120"]
         result = self.lab.exec("hostA", [ATTACK, "repeat", "--tally", TALLY, "--rounds", str(rounds), "--seconds",
                                          str(seconds), "--qpn", words[1], "--", QMASQ, "run", "--endpoint",

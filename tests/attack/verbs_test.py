@@ -3,7 +3,6 @@
 
 import json
 import re
-import unittest
 
 from attacktest import ATTACK, AttackTest, Victim, main, report
 from labkit.tenants import QMASQ
@@ -106,23 +105,47 @@ class Objects(AttackTest):
             helper.kill()
 
 
-    # RoCE v2 tells hosts apart, not tenants: docs/security.md, "Numbers are no secret".
-    @unittest.expectedFailure
-    def test_queue_pair_number_of_another_tenant(self):
-        """The peer's address is permitted, the number is that of another tenant's queue pair on the same host."""
+
+class Numbers(AttackTest):
+    """The peer's address is permitted, the number is that of another tenant's queue pair on the same host."""
+
+    def write_by(self, vpc, victim):
+        """Whether a write from the VPC's endpoint changed the victim's memory, and what the program says."""
+        answer = self.tenant(f"{vpc}/a", "write", "--gid", "10.0.0.2", *victim.words, "--peer-gid", "10.0.0.2",
+                             "--peer-qpn", str(victim.qpn))
+        return victim.changed(2), answer
+
+    def test_number_of_another_tenants_queue_pair(self):
+        control = self.control()
         victim = Victim(self)
         try:
-            words = ["write", "--gid", "10.0.0.2", *victim.words, "--peer-gid", "10.0.0.2", "--peer-qpn",
-                     str(victim.qpn)]
-            answer = self.tenant("blue/a", *words)
-            successes = int(victim.changed(2))
-            if not successes:
-                self.tenant("red/a", *words)
-                self.assertTrue(victim.changed(5))
-            report("the number of another tenant's queue pair", 1, successes, int(victim.changed(5)))
-            self.assertEqual(successes, 0, answer)
+            changed, answer = self.write_by("blue", victim)
+            self.assertEqual((answer["RTR"], answer["RTS"], answer["write"]), ("0", "0", "failed"), answer)
+            # The same by the tenant to whom the victim is connected.
+            own, _ = self.write_by("red", victim)
         finally:
-            victim.end()
+            packets = victim.end()
+        report("the number of another tenant's queue pair", 1, int(changed), int(control))
+        self.assertFalse(changed)
+        self.assertTrue(own, "the number and the key were right")
+        self.assertTrue(control)
+        sources = {packet.source for packet in packets}
+        self.assertEqual(sources, {self.tenants.vpc_gids(vpc)["hostA"] for vpc in self.vpcs}, "both have arrived")
+
+    def control(self):
+        """All VPCs send from the hosts' own GIDs: RoCE v2 tells hosts apart, not tenants."""
+        hosts = [host.name for host in self.lab.hosts]
+        try:
+            for host in hosts:
+                self.restart_agent(host, "--vpc-gids", "off")
+            victim = Victim(self)
+            try:
+                return self.write_by("blue", victim)[0]
+            finally:
+                victim.end()
+        finally:
+            for host in hosts:
+                self.restart_agent(host)
 
 
 class AfterACut(PolicyTest):

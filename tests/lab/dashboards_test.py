@@ -55,17 +55,12 @@ class Dashboards(labtest.LabTest):
         """A minute and a half in the life of two tenants."""
         cls.tenants.create_endpoint("blue/c", "hostA", "10.0.0.3")
         cls.limits()
-        running = []
+        running = [program for vpc in cls.vpcs for program in cls.traffic(vpc)]
         try:
-            for vpc in cls.vpcs:
-                argv = write_bw(TRAFFIC_SECONDS, 65536)
-                running.append(cls.tenants.spawn(f"{vpc}/a", argv))
-                cls.tenants.await_listening(f"{vpc}/a", 18515)
-                running.append(cls.tenants.spawn(f"{vpc}/b", [*argv, "10.0.0.1"]))
             time.sleep(3 * INTERVAL)
             for each in running:
                 if not each.running():
-                    raise LabError(f"ended at once:\n{each.out}{each.err}")
+                    raise LabError(f"traffic ended at once:\n{each.out}{each.err}")
             # Twice, with scrapes between: a counter that was not there before has no rate yet.
             for _ in range(2):
                 cls.misbehave()
@@ -75,6 +70,19 @@ class Dashboards(labtest.LabTest):
             for each in running:
                 if each.running():
                     each.kill()
+
+    @classmethod
+    def traffic(cls, vpc):
+        """A pair of programs of the VPC, which are connected."""
+        argv = write_bw(TRAFFIC_SECONDS, 65536)
+        server = cls.tenants.spawn(f"{vpc}/a", argv)
+        cls.tenants.await_listening(f"{vpc}/a", 18515)
+        client = cls.tenants.spawn(f"{vpc}/b", [*argv, "10.0.0.1"])
+        until = time.monotonic() + 60
+        while not cls.tenants.json("conn", "list", "--vpc", vpc).get("connections"):
+            if time.monotonic() > until or not client.running():
+                raise LabError(f"{vpc} is not connected:\n{server.out}{server.err}{client.out}{client.err}")
+        return server, client
 
     @classmethod
     def limits(cls):

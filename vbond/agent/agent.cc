@@ -47,11 +47,13 @@
 #include "vbond/state/sync_state.h"
 #include "vbond/sync/metrics.h"
 #include "vbond/sync/sync_client.h"
+#include "vbond/vpc_gids/vpc_addresses.h"
 
 namespace qmasq::vbond {
 namespace {
 
 constexpr std::size_t kEventsKept = 4096;
+constexpr std::chrono::seconds kPatienceForGids{5};  // a program waits so long for its VPC's GIDs
 
 // The number that a namespace has for an interface of its own.
 Result<std::uint32_t> interface_index(netlink::Namespaces& namespaces, int netns,
@@ -109,6 +111,7 @@ double random_number() {
 NicWatcher::Options watcher_options(const AgentOptions& options) {
   NicWatcher::Options out;
   out.only = options.nics;
+  out.vpc_gids = options.vpc_gids;
   return out;
 }
 
@@ -175,6 +178,7 @@ struct Agent::Impl {
   std::unique_ptr<netlink::LoopThread> limits;
   QosManager qos;
   std::optional<Overlay> overlay;
+  std::optional<VpcAddresses> vpc_addresses;
   Binder binder;
   Interceptor interceptor;
   Enforcer enforcer;
@@ -249,9 +253,15 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       files(staging, endpoints, nic_table),
       relay(
           [this] {
+            if (options.vpc_gids) {
+              vpc_addresses.emplace(
+                  VpcAddresses::Options{*options.vpc_gids}, endpoints, *seams.namespaces, *network,
+                  clock, [this](std::set<Vni> vpcs) { watcher.expect(std::move(vpcs)); });
+            }
             // An endpoint has its limits before it can be attached to.
             std::vector<ChangeObserver*> out{&policies,  &qos,      &peers,
                                              &endpoints, &enforcer, &rename_metrics};
+            if (vpc_addresses) out.push_back(&*vpc_addresses);
             if (overlay) out.push_back(&*overlay);
             out.push_back(&binder);
             return out;
@@ -283,6 +293,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
       access(endpoints, sync_state),
       planner({endpoints, access, nic_table, files,
                [this](EndpointUid uid) { return binder.bind(uid); },
+               [this](Vni vni) { return watcher.await(vni, kPatienceForGids); },
                [this](int netns, const std::string& interface) {
                  return interface_index(*seams.namespaces, netns, interface);
                },
@@ -332,6 +343,7 @@ void Agent::Impl::on_nics(const HostNics& now) {
     if (options.tenant_opens.contains(nic.device)) put_under_guard(nic);
   }
   nic_table.update(now.nics);
+  if (vpc_addresses) vpc_addresses->set_nics(now);
   qos.update_nics(now);
   const std::string guard = guard_text();
   guard_metrics.show(guard);
@@ -357,6 +369,7 @@ std::string Agent::Impl::guard_text() const {
 }
 
 void Agent::Impl::on_in_sync() {
+  if (vpc_addresses) vpc_addresses->in_sync();
   if (overlay) overlay->in_sync();
   binder.in_sync();
   qos.in_sync();

@@ -23,6 +23,11 @@ Result<AttachHandler::Offer> AttachPlanner::offer(const std::string& endpoint,
     return fail(Code::kFailedPrecondition,
                 "this host has no NIC that can carry RDMA of tenants now: see `qmasq doctor`");
   }
+  if (!parts_.await_vpc(found->vni)) {
+    return fail(Code::kUnavailable,
+                fmt::format("a NIC of this host has no GID of {} yet: see `qmasq doctor`",
+                            found->vpc_name));
+  }
   QMASQ_ASSIGN(Prepared prepared, prepare(*found));
 
   Offer out;

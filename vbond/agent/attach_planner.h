@@ -35,6 +35,8 @@ class AttachPlanner final : public AttachHandler {
     EndpointFiles& files;
     // Binder::bind.
     std::function<Result<BoundNamespace>(EndpointUid)> bind;
+    // NicWatcher::await, with its patience: the VPC's GIDs are there.
+    std::function<bool(Vni)> await_vpc;
     // Number of an interface in a namespace (descriptor).
     std::function<Result<std::uint32_t>(int netns, const std::string& interface)> interface_index;
     // Interceptor::attach.

@@ -12,6 +12,7 @@
 
 #include "common/resource_name.h"
 #include "common/version.h"
+#include "vbond/nic/vpc_gid.h"
 #include "vbond/sync/sync_client.h"
 
 namespace qmasq::vbond {
@@ -33,6 +34,7 @@ struct Raw {
   std::string underlay_device;
   std::string underlay_address;
   std::vector<std::string> nics;
+  std::string vpc_gids = "off";
   std::vector<std::string> open;
   std::vector<std::string> qos_backends;
   std::vector<std::string> endpoint_ports;
@@ -71,6 +73,15 @@ void declare(CLI::App& app, Raw& raw) {
                  "RDMA device that may be used; repeat it for more (default: all)")
       ->type_name("DEVICE")
       ->allow_extra_args(false);
+  app.add_option(
+         "--vpc-gids", raw.vpc_gids,
+         "IPv6 range from which each VPC has an address of its own on each NIC, so that queue "
+         "pairs of different VPCs cannot reach each other by number: a /64 for all hosts of one "
+         "Ethernet (the host's IPv4 address follows), or this host's own /96, which the others "
+         "have a route to; off: all send from the underlay address")
+      ->type_name("PREFIX|off")
+      ->take_last()
+      ->capture_default_str();
   app.add_option("--open", raw.open,
                  "Who opens an RDMA device for a tenant's program, agent (default) or tenant; "
                  "tenant is for Soft-RoCE only and gives up a part of the isolation")
@@ -203,6 +214,13 @@ Result<AgentOptions> check(const Raw& raw) {
     out.underlay_address = *address;
   }
   out.nics = raw.nics;
+  if (raw.vpc_gids != "off") {
+    auto prefix = parse_prefix(raw.vpc_gids);
+    if (!prefix) return wrong("--vpc-gids: " + prefix.error().message);
+    if (auto status = check_vpc_prefix(*prefix); !status)
+      return wrong("--vpc-gids: " + status.error().message);
+    out.vpc_gids = *prefix;
+  }
   for (const std::string& text : raw.open) {
     auto equals = text.find('=');
     std::string device = text.substr(0, equals);

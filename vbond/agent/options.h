@@ -28,6 +28,8 @@ struct AgentOptions {
   std::string underlay_device;
   std::optional<IpAddress> underlay_address;
   std::vector<std::string> nics;  // empty: all
+  // VPCs have physical GIDs of their own: nic/vpc_gid.h. None: all send from the underlay address.
+  std::optional<IpPrefix> vpc_gids;
   // RDMA devices that tenants open themselves.
   std::set<std::string, std::less<>> tenant_opens;
   // By RDMA device; kAuto where there is nothing.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "vbond/nic/describe.h"
+#include "vbond/nic/vpc_gid.h"
 
 namespace qmasq::vbond {
 namespace {
@@ -57,10 +58,56 @@ HostNics NicWatcher::current() const {
 
 void NicWatcher::run() {
   std::unique_lock lock(mutex_);
-  while (!wake_.wait_for(lock, options_.interval, [this] { return stopping_; })) {
+  while (!stopping_) {
+    const int eager = eager_;
+    wake_.wait_for(lock, eager > 0 ? options_.eager_interval : options_.interval,
+                   [&] { return stopping_ || eager_ > eager; });
+    if (stopping_) return;
+    if (eager_ > 0) --eager_;
     lock.unlock();
     scan();
     lock.lock();
+    if (!missing_) eager_ = 0;
+  }
+}
+
+void NicWatcher::expect(std::set<Vni> vpcs) {
+  {
+    std::lock_guard lock(mutex_);
+    if (expected_ == vpcs) return;
+    expected_ = std::move(vpcs);
+    eager_ = options_.eager_looks;
+  }
+  wake_.notify_all();
+}
+
+bool NicWatcher::await(Vni vpc, std::chrono::milliseconds limit) const {
+  std::unique_lock lock(mutex_);
+  return looked_.wait_for(lock, limit, [&] {
+    return std::all_of(current_.nics.begin(), current_.nics.end(), [&](const Nic& nic) {
+      return !nic.active || !nic.vpc_prefix || vpc_gid_index(nic, vpc);
+    });
+  });
+}
+
+// Those of VPCs apart from the NIC's own, and whether all are there that should be.
+void NicWatcher::take_vpcs(HostNics& now) {
+  missing_ = false;
+  if (!options_.vpc_gids || !now.underlay) return;
+  auto prefix = own_vpc_prefix(*options_.vpc_gids, *now.underlay);
+  complain("GIDs of VPCs", prefix ? "" : "--vpc-gids: " + prefix.error().message);
+  if (!prefix) return;
+  std::set<Vni> expected;
+  {
+    std::lock_guard lock(mutex_);
+    expected = expected_;
+  }
+  for (Nic& nic : now.nics) {
+    if (!nic.primary || nic.netdev.empty()) continue;
+    take_vpc_gids(nic, *prefix);
+    // The kernel drops the addresses of an interface that is down.
+    for (const Vni& vni : expected)
+      missing_ = missing_ || (nic.active && !vpc_gid_index(nic, vni));
   }
 }
 
@@ -70,7 +117,7 @@ bool NicWatcher::wanted(const std::string& device) const {
 }
 
 bool NicWatcher::must_describe(const Known* known, const NicGlance& glance) const {
-  return known == nullptr || known->glance != glance || !known->nic.primary ||
+  return known == nullptr || known->glance != glance || !known->nic.primary || missing_ ||
          clock_.now() - known->described >= options_.refresh;
 }
 
@@ -141,6 +188,7 @@ void NicWatcher::scan() {
                                                  name));
   }
 
+  take_vpcs(now);
   report_changes(before);
   auto active =
       std::count_if(now.nics.begin(), now.nics.end(), [](const Nic& nic) { return nic.active; });
@@ -156,6 +204,7 @@ void NicWatcher::scan() {
     if (changed) current_ = now;
   }
   if (changed) listener_(now);
+  looked_.notify_all();
 }
 
 void NicWatcher::report_changes(const std::map<std::string, Known>& before) {

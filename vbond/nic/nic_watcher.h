@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -35,6 +36,11 @@ class NicWatcher {
     std::vector<std::string> only;
     std::chrono::milliseconds interval{1000};
     std::chrono::milliseconds refresh{60000};
+    // Where VPCs have GIDs of their own (vpc_gid.h).
+    std::optional<IpPrefix> vpc_gids;
+    // While a wanted GID of a VPC is missing, for as many looks.
+    std::chrono::milliseconds eager_interval{20};
+    int eager_looks = 150;
   };
   // Called with every change, on the thread that scans, without a lock held.
   using Listener = std::function<void(const HostNics&)>;
@@ -55,6 +61,12 @@ class NicWatcher {
 
   [[nodiscard]] HostNics current() const;
 
+  // The VPCs whose GIDs are about to come, all of them: looked for at once and often. Any thread.
+  void expect(std::set<Vni> vpcs);
+  // Waits until each active NIC that VPCs have GIDs on has this VPC's, at most so long; whether
+  // that is so.
+  [[nodiscard]] bool await(Vni vpc, std::chrono::milliseconds limit) const;
+
  private:
   struct Known {
     NicGlance glance;
@@ -65,6 +77,7 @@ class NicWatcher {
   void run();
   [[nodiscard]] bool wanted(const std::string& device) const;
   [[nodiscard]] bool must_describe(const Known* known, const NicGlance& glance) const;
+  void take_vpcs(HostNics& now);
   void complain(const std::string& about, const std::string& text);
   void report_changes(const std::map<std::string, Known>& before);
 
@@ -79,11 +92,15 @@ class NicWatcher {
   // Of the scanning thread.
   std::map<std::string, Known> known_;
   std::map<std::string, std::string> complaints_;  // said already, by subject
+  bool missing_ = false;                           // an expected GID of a VPC, at the last look
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
-  HostNics current_;       // guarded by mutex_
-  bool stopping_ = false;  // guarded by mutex_
+  mutable std::condition_variable looked_;
+  std::set<Vni> expected_;  // guarded by mutex_
+  int eager_ = 0;           // guarded by mutex_; looks to come
+  HostNics current_;        // guarded by mutex_
+  bool stopping_ = false;   // guarded by mutex_
   std::thread thread_;
 };
 

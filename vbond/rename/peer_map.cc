@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "vbond/nic/vpc_gid.h"
 #include "vbond/rename/big_reader_lock.h"
 #include "vbond/rename/peer_records.h"
 #include "vbond/rename/peer_table.h"
@@ -147,7 +148,8 @@ struct PeerMap::Impl {
   class Writing;
 
   [[nodiscard]] PeerInfo info(std::uint32_t number) const;
-  [[nodiscard]] static Gid physical(const HostRow& host, const LocalNic& local);
+  [[nodiscard]] static Peer peer(EndpointUid endpoint, const HostRow& host, Vni vni,
+                                 const LocalNic& local);
   void put_host(const HostView& view);
   void put_vpc(const VpcView& view);
   void put_endpoint(const EndpointView& view, std::vector<Lost>& lost);
@@ -476,14 +478,19 @@ Status PeerMap::check(const Change& change) {
   return map.check_addresses(endpoints, change.snapshot);
 }
 
-Gid PeerMap::Impl::physical(const HostRow& host, const LocalNic& local) {
-  Gid first;
+Peer PeerMap::Impl::peer(EndpointUid endpoint, const HostRow& host, Vni vni,
+                         const LocalNic& local) {
+  const HostNicView* found = nullptr;
   for (const HostNicView& nic : host.nics) {
     if (nic.primary_gid.is_zero() || is_v4(nic.primary_gid) != is_v4(local.primary)) continue;
-    if (nic.device == local.device) return nic.primary_gid;
-    if (first.is_zero()) first = nic.primary_gid;
+    if (found == nullptr || nic.device == local.device) found = &nic;
+    if (nic.device == local.device) break;
   }
-  return first;
+  if (found == nullptr) return {endpoint, host.uid, Gid{}};
+  if (!local.has_vpc_gids || found->vpc_prefix.is_zero()) {
+    return {endpoint, host.uid, found->primary_gid};
+  }
+  return {endpoint, host.uid, vpc_gid(found->vpc_prefix, vni), true};
 }
 
 PeerInfo PeerMap::Impl::info(std::uint32_t number) const {
@@ -505,14 +512,14 @@ tl::expected<Peer, NoPeer> PeerMap::find(Vni vni, const Gid& virtual_gid, const 
       *info = map.info(slot->record);
     }
     const HostRow& host = map.hosts[slot->host];
-    return Peer{slot->endpoint, host.uid, Impl::physical(host, local)};
+    return Impl::peer(slot->endpoint, host, vni, local);
   }
   if (auto mac = mac_in(virtual_gid)) {
     std::uint32_t number = map.records.find(vpc->second, *mac);
     if (number != kNone) {
       if (info != nullptr) *info = map.info(number);
       const HostRow& host = map.hosts[map.records[number].host];
-      return Peer{map.records[number].uid, host.uid, Impl::physical(host, local)};
+      return Impl::peer(map.records[number].uid, host, vni, local);
     }
   }
   return tl::unexpected(NoPeer::kNoAddress);

@@ -20,7 +20,8 @@ namespace qmasq::vbond {
 struct Peer {
   EndpointUid endpoint;
   HostUid host;
-  Gid physical;  // zero: its host has no NIC with a GID of the family we send from
+  Gid physical;         // zero: its host has no NIC with a GID of the family we send from
+  bool of_vpc = false;  // `physical` is of the VPC alone, so what is sent there must be so, too
 };
 
 // Why nobody is.
@@ -33,6 +34,7 @@ enum class NoPeer {
 struct LocalNic {
   std::string_view device;
   Gid primary;  // physical
+  bool has_vpc_gids = false;
 };
 
 // For people and for later looks.
@@ -56,7 +58,8 @@ struct PeerInfo {
 //
 // The peer's physical GID: of the NIC of its host with our NIC's device name, else of its host's
 // first NIC, always of the family of our own primary GID. The rule is the same from both sides, as
-// it must be: RoCE v2 drops packets whose source is not the address vector's destination.
+// it must be: RoCE v2 drops packets whose source is not the address vector's destination. Where
+// both NICs have GIDs for VPCs, it is the VPC's there.
 class PeerMap final : public ChangeObserver, public conntrack::Directory {
  public:
   // `sets` numbers the groups that endpoints carry. Not owned, must outlive this.

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "vbond/events/event_log.h"
+#include "vbond/nic/vpc_gid.h"
 #include "vbond/rename/connection_event.h"
 #include "vbond/rename/endpoint_table.h"
 #include "vbond/rename/metrics.h"
@@ -225,7 +226,8 @@ Verdict<PathPtr> Renamer::find_path(const ContextInfo& context, const Nic& nic,
 
   PeerInfo info;
   auto peer =
-      parts_.peers.find(endpoint->vni, want.dgid, LocalNic{nic.device, nic.primary->gid}, &info);
+      parts_.peers.find(endpoint->vni, want.dgid,
+                        LocalNic{nic.device, nic.primary->gid, nic.vpc_prefix.has_value()}, &info);
   if (!peer) {
     if (peer.error() == NoPeer::kNoVpc) {
       return refuse(EHOSTUNREACH, fmt::format("{} is not held here", endpoint->vpc_name));
@@ -235,11 +237,25 @@ Verdict<PathPtr> Renamer::find_path(const ContextInfo& context, const Nic& nic,
   }
   // An endpoint of this very host: what we know of our own NIC is fresher than what the controller
   // sent back.
-  if (peer->host == endpoint->host) peer->physical = nic.primary->gid;
+  if (peer->host == endpoint->host) {
+    peer->of_vpc = nic.vpc_prefix.has_value();
+    peer->physical = peer->of_vpc ? vpc_gid(*nic.vpc_prefix, endpoint->vni) : nic.primary->gid;
+  }
   if (peer->physical.is_zero()) {
     return refuse(EHOSTUNREACH,
                   fmt::format("{} of {} has no NIC with an {} GID", info.host, info.name,
                               nic.primary->gid.address().is_v4() ? "IPv4" : "IPv6"));
+  }
+
+  PhysicalGid from = *nic.primary;
+  if (peer->of_vpc) {
+    const auto index = vpc_gid_index(nic, endpoint->vni);
+    if (!index || *index > 0xff) {
+      return refuse(EHOSTUNREACH,
+                    fmt::format("NIC {} of this host has no GID for {} {}", nic.device,
+                                endpoint->vpc_name, index ? "that fits" : "yet"));
+    }
+    from = {*index, vpc_gid(*nic.vpc_prefix, endpoint->vni), GidType::kRoceV2};
   }
 
   auto path = std::make_shared<Path>();
@@ -248,10 +264,9 @@ Verdict<PathPtr> Renamer::find_path(const ContextInfo& context, const Nic& nic,
   if (path->virt.hop_limit == 0) path->virt.hop_limit = kHopLimit;
   auto marks = parts_.wire.marks({endpoint->uid, peer->endpoint, own, peer_qpn});
   if (!marks) return tl::unexpected(std::move(marks).error());
-  path->phys = {nic.primary->gid,  peer->physical,
-                marks->flow_label, static_cast<std::uint8_t>(nic.primary->index),
-                kHopLimit,         marks->traffic_class,
-                marks->sl};
+  path->phys = {
+      from.gid,  peer->physical,       marks->flow_label, static_cast<std::uint8_t>(from.index),
+      kHopLimit, marks->traffic_class, marks->sl};
   path->peer = peer->endpoint;
   path->peer_host = peer->host;
   path->peer_name = std::move(info.name);

@@ -42,6 +42,7 @@ struct HostNicView {
   Gid primary_gid;          // zero: cannot carry qmasq traffic
   BitsPerSecond rate = {};  // that may be shared out; 0: unknown
   bool rate_by_admin = false;
+  Gid vpc_prefix = {};  // of the GIDs that VPCs have there (nic/vpc_gid.h); zero: none
 };
 
 struct HostView {

@@ -254,6 +254,11 @@ Status BatchCollector::collect_host(const v1::Host& host) {
       if (!gid) return wrong(gid.error().message);
       nic_view.primary_gid = *gid;
     }
+    if (!nic.vpc_gid_prefix().empty()) {
+      auto prefix = parse_gid(shown(nic.vpc_gid_prefix()));
+      if (!prefix) return wrong(prefix.error().message);
+      nic_view.vpc_prefix = *prefix;
+    }
     view.nics.push_back(std::move(nic_view));
   }
   if (auto status = take_rates(host, view); !status) return wrong(status.error().message);

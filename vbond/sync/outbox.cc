@@ -96,6 +96,7 @@ v1::Nic to_proto(const Nic& nic) {
     entry->set_type(gid.type == GidType::kRoceV2 ? v1::ROCE_V2 : v1::IB_ROCE_V1);
   }
   if (nic.primary) out.set_primary_gid(to_string(nic.primary->gid));
+  if (nic.vpc_prefix) out.set_vpc_gid_prefix(to_string(*nic.vpc_prefix));
   return out;
 }
 

@@ -122,7 +122,8 @@ Status read_gids(Connection& connection, HostUid host, std::int64_t position, Ni
 
 Status read_nics(Connection& connection, Host& host) {
   QMASQ_ASSIGN(Query query, connection.query("SELECT device, port, netdev, driver, active, "
-                                             "active_mtu, rate_bps, primary_gid, position FROM "
+                                             "active_mtu, rate_bps, primary_gid, vpc_gid_prefix, "
+                                             "position FROM "
                                              "host_nics WHERE host_uid = ?1 ORDER BY position"));
   query.bind(column(host.uid.value));
   for (;;) {
@@ -137,7 +138,8 @@ Status read_nics(Connection& connection, Host& host) {
     nic.active_mtu = small_column(query, 5);
     nic.rate_bps = unsigned_column(query, 6);
     QMASQ_TRY(query.copy(7, nic.primary_gid.raw));
-    QMASQ_TRY(read_gids(connection, host.uid, query.number(8), nic));
+    QMASQ_TRY(query.copy(8, nic.vpc_gid_prefix.raw));
+    QMASQ_TRY(read_gids(connection, host.uid, query.number(9), nic));
     host.nics.push_back(std::move(nic));
   }
 }
@@ -152,11 +154,13 @@ Status write_nics(Connection& connection, const Host& host) {
     {
       QMASQ_ASSIGN(Query insert,
                    connection.query("INSERT INTO host_nics (host_uid, position, device, port, "
-                                    "netdev, driver, active, active_mtu, rate_bps, primary_gid) "
-                                    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"));
+                                    "netdev, driver, active, active_mtu, rate_bps, primary_gid, "
+                                    "vpc_gid_prefix) "
+                                    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"));
       insert.bind(column(host.uid.value)).bind(column(i)).bind(nic.device).bind(column(nic.port));
       insert.bind(nic.netdev).bind(nic.driver).bind(std::int64_t{nic.active});
       insert.bind(column(nic.active_mtu)).bind(column(nic.rate_bps)).bind(nic.primary_gid.raw);
+      insert.bind(nic.vpc_gid_prefix.raw);
       QMASQ_TRY(insert.run());
     }
     for (const auto& gid : nic.gids) {

@@ -82,12 +82,15 @@ TEST(AgentOptions, TakeEverything) {
                         "127.0.0.1:9478",
                         "--guard",
                         "off",
+                        "--vpc-gids",
+                        "fd00:0:0:1::/64",
                         "--log-level",
                         "debug"});
   ASSERT_TRUE(command.options.has_value()) << command.text;
   const AgentOptions& options = *command.options;
   EXPECT_EQ(options.underlay_address, *parse_ip("192.0.2.7"));
   EXPECT_THAT(options.nics, ElementsAre("rxe0", "rxe1"));
+  EXPECT_EQ(options.vpc_gids, *parse_prefix("fd00:0:0:1::/64"));
   EXPECT_THAT(options.tenant_opens, ElementsAre("rxe0"));
   EXPECT_EQ(options.qos_backends, (std::map<std::string, QosBackend>{{"rxe0", QosBackend::kTc},
                                                                      {"rxe1", QosBackend::kNone}}));
@@ -154,6 +157,8 @@ TEST(AgentOptions, SayWhatIsWrong) {
            {{"--overlay", "vlan"}, "vlan"},
            {{"--socket-dir", "run"}, "run"},
            {{"--guard", "maybe"}, "maybe"},
+           {{"--vpc-gids", "fd00::1/64"}, "--vpc-gids"},
+           {{"--vpc-gids", "10.0.0.0/24"}, "IPv6 range"},
            {{"--nonsense"}, "--nonsense"},
            {{"stray"}, "stray"},
            {{"--nic", "rxe0", "stray"}, "stray"}}) {

@@ -122,6 +122,7 @@ TEST_P(StoreContract, ValuesComeBackAsTheyWentIn) {
     nic.gids = {{1, nic.primary_gid, GidType::kRoceV2}, {5, nic.primary_gid, GidType::kIbRoceV1}};
     host.nics = {nic, {}};
     host.nics[1].device = "mlx5_0";
+    host.nics[1].vpc_gid_prefix = parse_gid("fd00:0:0:1:c000:201::").value();
     QMASQ_ASSIGN(host_, view.put(host, true));
     QMASQ_ASSIGN(endpoint_, add_endpoint(view, vpc_, host_, "a", {"fd00::5", "10.0.0.9"}));
     return {};

@@ -6,6 +6,7 @@
 
 #include "common/metrics.h"
 #include "vbond/nic/fake_nic_source.h"
+#include "vbond/nic/vpc_gid.h"
 
 namespace qmasq::vbond {
 namespace {
@@ -28,6 +29,7 @@ class NicWatcherTest : public ::testing::Test {
   std::unique_ptr<NicWatcher> make(std::vector<std::string> only = {}) {
     NicWatcher::Options options;
     options.only = std::move(only);
+    options.vpc_gids = vpc_gids_;
     return std::make_unique<NicWatcher>(source_, underlay_, events_, nic_metrics_, clock_, options,
                                         [this](const HostNics& nics) { heard_.push_back(nics); });
   }
@@ -39,6 +41,7 @@ class NicWatcherTest : public ::testing::Test {
     return out;
   }
 
+  std::optional<IpPrefix> vpc_gids_;
   const IpAddress address_ = *parse_ip("192.168.50.1");
   HandClock clock_;
   EventLog events_{clock_, 100};
@@ -147,6 +150,40 @@ TEST_F(NicWatcherTest, UsesOnlyTheDevicesNamed) {
   watcher->scan();
   ASSERT_EQ(watcher->current().nics.size(), 1U);
   EXPECT_EQ(watcher->current().nics[0].device, "rxe1");
+}
+
+// As VPC addresses come and go on the interface.
+TEST_F(NicWatcherTest, GidsOfVpcsAreWaitedFor) {
+  const Gid prefix = parse_gid("fd00:0:0:1:c0a8:3201::").value();
+  Nic nic = FakeNicSource::soft_roce("rxe0", address_);
+  source_.put(nic);
+  vpc_gids_ = parse_prefix("fd00:0:0:1::/64").value();
+  auto watcher = make();
+  watcher->scan();
+  ASSERT_EQ(heard_.size(), 1U);
+  EXPECT_EQ(heard_[0].nics[0].vpc_prefix, prefix);
+  EXPECT_FALSE(watcher->await(Vni{100}, milliseconds(0)));
+  watcher->start();
+  watcher->expect({Vni{100}});
+  std::thread later([&] {
+    std::this_thread::sleep_for(milliseconds(50));
+    nic.gids.push_back({7, vpc_gid(prefix, Vni{100}), GidType::kRoceV2});
+    source_.put(nic);
+  });
+  EXPECT_TRUE(watcher->await(Vni{100}, std::chrono::seconds(20)));
+  later.join();
+  watcher->stop();
+  const HostNics now = watcher->current();
+  EXPECT_EQ(now.nics[0].gids.size(), 2U) << "the VPC's is not reported as the NIC's own";
+  EXPECT_EQ(vpc_gid_index(now.nics[0], Vni{100}), 7U);
+  EXPECT_FALSE(watcher->await(Vni{101}, milliseconds(0)));
+}
+
+TEST_F(NicWatcherTest, WithoutSuchGidsNobodyWaits) {
+  source_.put(FakeNicSource::soft_roce("rxe0", address_));
+  auto watcher = make();
+  watcher->scan();
+  EXPECT_TRUE(watcher->await(Vni{100}, milliseconds(0)));
 }
 
 TEST_F(NicWatcherTest, ThreadStopsAtOnce) {

@@ -226,6 +226,41 @@ TEST_F(RenamerTest, ANicWithoutAPhysicalGidSendsNothing) {
   EXPECT_EQ(modify(blue_a_, rtr(7, "10.0.0.2")), EHOSTUNREACH);
 }
 
+// Where both hosts have GIDs for VPCs, each VPC sends from its own to the peer's own.
+TEST_F(RenamerTest, VpcsSendFromTheirOwnGids) {
+  const Gid here = gid("fd00:0:0:1:c0a8:1::");
+  Nic ours = nic("rxe0", "192.168.0.1", 1);
+  ours.vpc_prefix = here;
+  ours.vpc_gids = {{Vni{100}, 4}};
+  nics_.update({ours});
+  Change change;
+  change.revision = Revision{2};
+  change.hosts = {host(11, "hostB", {{"rxe0", "192.168.0.2", "fd00:0:0:1:c0a8:2::"}})};
+  apply(change);
+
+  auto command = rtr(7, "10.0.0.2");
+  ASSERT_EQ(modify(blue_a_, command), 0);
+  auto connection = connections_.find({blue_a_.id, 7});
+  ASSERT_TRUE(connection);
+  EXPECT_EQ(connection->path->phys.local, vpc_gid(here, Vni{100}));
+  EXPECT_EQ(connection->path->phys.sgid_index, 4);
+  EXPECT_EQ(connection->path->phys.remote, gid("fd00:0:0:1:c0a8:2:0:64"));
+  // On this very host as well.
+  ASSERT_EQ(modify(blue_a_, rtr(9, "10.0.0.4")), 0);
+  EXPECT_EQ(connections_.find({blue_a_.id, 9})->path->phys.remote, vpc_gid(here, Vni{100}));
+  // The kernel has no GID for red yet.
+  EXPECT_EQ(modify(red_a_, rtr(8, "10.0.0.2")), EHOSTUNREACH);
+  EXPECT_THAT(last_event().reason, HasSubstr("no GID for vpcs/red yet"));
+  // A host that has none is sent to as ever.
+  change.revision = Revision{3};
+  change.hosts = {host(11, "hostB", {{"rxe0", "192.168.0.2"}})};
+  apply(change);
+  ASSERT_EQ(modify(red_a_, rtr(8, "10.0.0.2")), 0);
+  connection = connections_.find({red_a_.id, 8});
+  EXPECT_EQ(connection->path->phys.local, gid("192.168.0.1"));
+  EXPECT_EQ(connection->path->phys.remote, gid("192.168.0.2"));
+}
+
 TEST_F(RenamerTest, OnlyConnectedTypesMayBeCreated) {
   EXPECT_TRUE(renamer_.check_create_qp(blue_a_, QpType::kRc));
   EXPECT_TRUE(renamer_.check_create_qp(blue_a_, QpType::kUc));

@@ -64,13 +64,18 @@ inline conntrack::Group group(std::uint64_t vpc_uid, const std::string& vpc_id) 
 
 struct HostNic {
   std::string device;
-  std::string primary;  // empty: none
+  std::string primary;          // empty: none
+  std::string vpc_prefix = "";  // likewise
 };
 
 inline HostView host(std::uint64_t uid, const std::string& id, const std::vector<HostNic>& nics) {
   HostView out{HostUid{uid}, "hosts/" + id, {}, {}};
   for (const HostNic& nic : nics)
-    out.nics.push_back({nic.device, nic.primary.empty() ? Gid{} : gid(nic.primary)});
+    out.nics.push_back({nic.device,
+                        nic.primary.empty() ? Gid{} : gid(nic.primary),
+                        {},
+                        false,
+                        nic.vpc_prefix.empty() ? Gid{} : gid(nic.vpc_prefix)});
   return out;
 }
 
