@@ -252,6 +252,7 @@ class BpfGuard::Impl {
     (void)::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, ring_buffer__epoll_fd(ring), &want);
     (void)::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake_.get(), &want);
     unsigned lost = 0;
+    unsigned held_out = load(state_[0].held_out);
     (void)ring_buffer__consume(ring);  // what waited for an agent
     while (!stopping_) {
       epoll_event got{};
@@ -260,6 +261,13 @@ class BpfGuard::Impl {
       if (const unsigned now = load(state_[0].lost); now != lost) {
         lost = now;
         look_for_condemned();
+      }
+      if (const unsigned now = load(state_[0].held_out); now != held_out) {
+        spdlog::error(
+            "guard: {} calls that nobody had let run took effect before their queue pairs were "
+            "destroyed: this host is too slow, or the agent was away",
+            now - held_out);
+        held_out = now;
       }
     }
     ring_buffer__free(ring);

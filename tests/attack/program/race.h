@@ -83,6 +83,11 @@ class Race {
 
  private:
   void prepare();
+  void prepare_registration();
+  void prepare_gids();
+  void prepare_ud();
+  void prepare_ah();
+  void prepare_rtr();
 
   // A call, uncounted. True when it came back as the harmful verb, done.
   bool attempt();

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
+#include <string>
 
 #include "tests/attack/program/race.h"
 
@@ -144,6 +146,16 @@ bool Race::again() {
 }
 
 void Race::prepare() {
+  prepare_registration();
+  static const std::map<std::string, void (Race::*)()> kinds = {{"gids", &Race::prepare_gids},
+                                                                {"ud", &Race::prepare_ud},
+                                                                {"ah", &Race::prepare_ah},
+                                                                {"rtr", &Race::prepare_rtr}};
+  (this->*kinds.at(options_.into))();
+}
+
+// What the agent is to see.
+void Race::prepare_registration() {
   arena_.reg.clear();
   arena_.reg->start = reinterpret_cast<std::uint64_t>(rig_.memory().data());
   arena_.reg->length = kPage;
@@ -166,48 +178,56 @@ void Race::prepare() {
   const bool held = options_.how == "fault";
   if (held) std::memcpy(arena_.held.data(), &arena_.reg.bytes, sizeof arena_.reg.bytes);
   const void* reg = held ? arena_.held.data() : arena_.reg.bytes.data();
-  void* answer = arena_.answer.data();
-  void* driver = arena_.driver_answer.data();
   arena_.answer.fill(std::byte{0});
-  arena_.harmless.set(kRegMr, reg, sizeof arena_.reg.bytes, answer, sizeof(ib_uverbs_reg_mr_resp),
-                      driver);
-  if (options_.into == "gids") {
-    Method table(UVERBS_OBJECT_DEVICE, UVERBS_METHOD_QUERY_GID_TABLE);
-    table.value(UVERBS_ATTR_QUERY_GID_TABLE_ENTRY_SIZE, sizeof(ib_uverbs_gid_entry))
-        .value(UVERBS_ATTR_QUERY_GID_TABLE_FLAGS, 0)
-        .out(UVERBS_ATTR_QUERY_GID_TABLE_RESP_ENTRIES, answer, 32 * sizeof(ib_uverbs_gid_entry))
-        .out(UVERBS_ATTR_QUERY_GID_TABLE_RESP_NUM_ENTRIES, &arena_.entries, 8);
-    arena_.harmful = table.as_invoke();
-  } else if (options_.into == "ud") {
-    arena_.create.clear();
-    arena_.create->pd_handle = rig_.pd()->handle;
-    arena_.create->send_cq_handle = rig_.cq()->handle;
-    arena_.create->recv_cq_handle = rig_.cq()->handle;
-    arena_.create->max_send_wr = 1;
-    arena_.create->max_recv_wr = 1;
-    arena_.create->max_send_sge = 1;
-    arena_.create->max_recv_sge = 1;
-    arena_.create->qp_type = IB_UVERBS_QPT_UD;
-    arena_.harmful.set(IB_USER_VERBS_CMD_CREATE_QP, &arena_.create.bytes,
-                       sizeof arena_.create.bytes, answer, sizeof(ib_uverbs_create_qp_resp),
-                       driver);
-  } else if (options_.into == "ah") {
-    arena_.address.clear();
-    arena_.address->pd_handle = rig_.pd()->handle;
-    std::memcpy(arena_.address->attr.grh.dgid, options_.target.gid.raw, 16);
-    arena_.address->attr.grh.sgid_index = options_.target.gid_index;
-    arena_.address->attr.grh.hop_limit = 64;
-    arena_.address->attr.is_global = 1;
-    arena_.address->attr.port_num = kPort;
-    arena_.harmful.set(IB_USER_VERBS_CMD_CREATE_AH, &arena_.address.bytes,
-                       sizeof arena_.address.bytes, answer, sizeof(ib_uverbs_create_ah_resp),
-                       driver);
-  } else {
-    const ib_uverbs_modify_qp command = rtr_command(rig_.qp()->handle, options_.target);
-    std::memcpy(arena_.modify.bytes.data(), &command, sizeof command);
-    arena_.harmful.set(IB_USER_VERBS_CMD_MODIFY_QP, &arena_.modify.bytes,
-                       sizeof arena_.modify.bytes, answer, 0, driver);
-  }
+  arena_.harmless.set(kRegMr, reg, sizeof arena_.reg.bytes, arena_.answer.data(),
+                      sizeof(ib_uverbs_reg_mr_resp), arena_.driver_answer.data());
+}
+
+// What the kernel is to find, of each kind.
+
+void Race::prepare_gids() {
+  Method table(UVERBS_OBJECT_DEVICE, UVERBS_METHOD_QUERY_GID_TABLE);
+  table.value(UVERBS_ATTR_QUERY_GID_TABLE_ENTRY_SIZE, sizeof(ib_uverbs_gid_entry))
+      .value(UVERBS_ATTR_QUERY_GID_TABLE_FLAGS, 0)
+      .out(UVERBS_ATTR_QUERY_GID_TABLE_RESP_ENTRIES, arena_.answer.data(),
+           32 * sizeof(ib_uverbs_gid_entry))
+      .out(UVERBS_ATTR_QUERY_GID_TABLE_RESP_NUM_ENTRIES, &arena_.entries, 8);
+  arena_.harmful = table.as_invoke();
+}
+
+void Race::prepare_ud() {
+  arena_.create.clear();
+  arena_.create->pd_handle = rig_.pd()->handle;
+  arena_.create->send_cq_handle = rig_.cq()->handle;
+  arena_.create->recv_cq_handle = rig_.cq()->handle;
+  arena_.create->max_send_wr = 1;
+  arena_.create->max_recv_wr = 1;
+  arena_.create->max_send_sge = 1;
+  arena_.create->max_recv_sge = 1;
+  arena_.create->qp_type = IB_UVERBS_QPT_UD;
+  arena_.harmful.set(IB_USER_VERBS_CMD_CREATE_QP, &arena_.create.bytes, sizeof arena_.create.bytes,
+                     arena_.answer.data(), sizeof(ib_uverbs_create_qp_resp),
+                     arena_.driver_answer.data());
+}
+
+void Race::prepare_ah() {
+  arena_.address.clear();
+  arena_.address->pd_handle = rig_.pd()->handle;
+  std::memcpy(arena_.address->attr.grh.dgid, options_.target.gid.raw, 16);
+  arena_.address->attr.grh.sgid_index = options_.target.gid_index;
+  arena_.address->attr.grh.hop_limit = 64;
+  arena_.address->attr.is_global = 1;
+  arena_.address->attr.port_num = kPort;
+  arena_.harmful.set(IB_USER_VERBS_CMD_CREATE_AH, &arena_.address.bytes,
+                     sizeof arena_.address.bytes, arena_.answer.data(),
+                     sizeof(ib_uverbs_create_ah_resp), arena_.driver_answer.data());
+}
+
+void Race::prepare_rtr() {
+  const ib_uverbs_modify_qp command = rtr_command(rig_.qp()->handle, options_.target);
+  std::memcpy(arena_.modify.bytes.data(), &command, sizeof command);
+  arena_.harmful.set(IB_USER_VERBS_CMD_MODIFY_QP, &arena_.modify.bytes, sizeof arena_.modify.bytes,
+                     arena_.answer.data(), 0, arena_.driver_answer.data());
 }
 
 std::int64_t Race::when(Random& random) {

@@ -213,8 +213,8 @@ TEST_F(MigrateTest, WhatIsFromBeforeQosGoesOnWithoutPolicies) {
     EXPECT_EQ(endpoint->addresses.size(), 1U);
     auto host = view.find_host("hostA").value();
     EXPECT_TRUE(host->nic_rates.empty());
-    ASSERT_EQ(host->nics.size(), 1U);
-    EXPECT_TRUE(host->nics[0].vpc_gid_prefix.is_zero());
+    EXPECT_EQ(host->nics.size(), 1U);
+    EXPECT_TRUE(host->nics.at(0).vpc_gid_prefix.is_zero());
     EXPECT_EQ(view.count_policies().value(), 0U);
     EXPECT_EQ(view.hosts_of(VpcUid{1}).value(),
               (std::vector<HostReference>{{HostUid{3}, "hostA"}}));

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "tests/unit/rename/rename_fixture.h"
+#include "vbond/nic/vpc_gid.h"
 #include "vbond/rename/port_block_policy.h"
 
 namespace qmasq::vbond::testing {

@@ -102,7 +102,7 @@ TEST_F(VpcAddressesTest, EachVpcOfThisHostHasOne) {
   addresses_->set_nics(nics());
   apply({endpoint(1, 1, "10.0.0.1"), endpoint(2, 1, "10.0.0.2"), endpoint(3, 2, "10.0.0.1")});
   EXPECT_EQ(there(),
-            (std::set<std::string>{"fd00:0:0:1:c000:201:0:64/64", "fd00:0:0:1:c000:201:0:c8/64"}));
+            (std::set<std::string>{"fd00::1:c000:201:0:64/64", "fd00::1:c000:201:0:c8/64"}));
   EXPECT_EQ(told_.back(), (std::set<Vni>{Vni{100}, Vni{200}}));
 }
 
@@ -118,9 +118,9 @@ TEST_F(VpcAddressesTest, WhatNoVpcHasAnyMoreGoesOnceAllIsKnown) {
   addresses_->in_sync();
   loop_.run();
   EXPECT_EQ(there(),
-            (std::set<std::string>{"fd00:0:0:1:c000:201:0:c8/64", "fd00:0:0:1:c000:202:0:7/64"}));
+            (std::set<std::string>{"fd00::1:c000:201:0:c8/64", "fd00::1:c000:202:0:7/64"}));
   apply({});
-  EXPECT_EQ(there(), (std::set<std::string>{"fd00:0:0:1:c000:202:0:7/64"}));
+  EXPECT_EQ(there(), (std::set<std::string>{"fd00::1:c000:202:0:7/64"}));
 }
 
 TEST_F(VpcAddressesTest, NothingIsDoneWithoutANicThatHasThem) {
@@ -133,7 +133,7 @@ TEST_F(VpcAddressesTest, NothingIsDoneWithoutANicThatHasThem) {
 
 TEST_F(VpcAddressesTest, WhatTheKernelDropsOrRefusesIsTriedAgain) {
   addresses_->set_nics(nics());
-  kernel_.fail_next("fd00:0:0:1", ENOBUFS, 1);
+  kernel_.fail_next("fd00::1:c000", ENOBUFS, 1);
   apply({endpoint(1, 1, "10.0.0.1")});
   EXPECT_TRUE(there().empty());
   EXPECT_EQ(kernel_.failures_left(), 0);
