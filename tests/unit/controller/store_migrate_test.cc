@@ -185,8 +185,8 @@ TEST_F(MigrateTest, WhatIsFromBeforeQosGoesOnWithoutPolicies) {
          {"INSERT INTO store VALUES (1, printf('%032d', 7), 42, 20, 0)",
           "INSERT INTO vpcs VALUES (1, 'blue', 4096, 1500, 'text', 3, 41, 5, 6)",
           "INSERT INTO hosts VALUES (3, 'hostA', '', zeroblob(16), 1, 'v', 'k', 2, 40, 0, 0)",
-          "INSERT INTO host_nics VALUES (3, 0, 'rxe0', 1, 'eth0', 'rxe', 1, 1500, 1000000, "
-          "zeroblob(16))",
+          ("INSERT INTO host_nics VALUES (3, 0, 'rxe0', 1, 'eth0', 'rxe', 1, 1500, 1000000, "
+           "zeroblob(16))"),
           "INSERT INTO endpoints VALUES (4, 1, 'a', 3, x'020000000001', 'text', 5, 42, 7, 8)",
           "INSERT INTO endpoint_addresses VALUES (1, x'00000000000000000000ffff0a000001', 4, 0)",
           "INSERT INTO security_groups VALUES (5, 1, 'default', '', 1, 39, 0, 0)",
