@@ -40,16 +40,12 @@ bool takes(QpType type, QpState from, const ModifyQp& command) {
       step = to == kInit || to == kRtr;
       break;
     case kRtr:
+    case kSqe:
       step = to == kRts;
       break;
     case kRts:
-      step = to == kRts || to == kSqd;
-      break;
     case kSqd:
       step = to == kRts || to == kSqd;
-      break;
-    case kSqe:
-      step = to == kRts;
       break;
     case kErr:
       break;

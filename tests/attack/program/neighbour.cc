@@ -85,7 +85,7 @@ int stacking(const std::string& device, const Target& target) {
         ::pause();
     }
     const long result = ::ptrace(PTRACE_SEIZE, child, nullptr, PTRACE_O_SUSPEND_SECCOMP);
-    const std::string text = word(result);
+    std::string text = word(result);
     ::kill(child, SIGKILL);
     (void)::waitpid(child, nullptr, 0);
     return text;

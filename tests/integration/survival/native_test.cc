@@ -23,8 +23,6 @@
 #include "tests/integration/survival/remote_nic.h"
 #include "tests/support/temp_dir.h"
 
-extern char** environ;
-
 // The agent is killed at each stage of a call, with real processes, the real filter and the real
 // keeper; nothing but the NIC is a stub. The tenant must not notice.
 namespace qmasq::test {
@@ -44,6 +42,7 @@ class Process {
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, write_end.get(), STDOUT_FILENO);
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (std::string& word : words)
       argv.push_back(word.data());
     argv.push_back(nullptr);
