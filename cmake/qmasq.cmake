@@ -62,11 +62,13 @@ function(qmasq_test name)
                                         GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT})
+  # Brief: whoever reads ctest's output, cut short maybe, finds what failed.
+  set(environment GTEST_BRIEF=1)
   if(QMASQ_SANITIZE MATCHES thread)
-    set_tests_properties(${name} PROPERTIES
-      ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
+    list(APPEND environment "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
   endif()
+  set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT}
+                       ENVIRONMENT "${environment}")
 endfunction()
 
 # qmasq_fuzz(NAME CORPUS dir SOURCES ... LIBS ...), in the folder tests/fuzz/NAME.
