@@ -14,7 +14,7 @@ namespace qmasq::bench {
 
 enum class Verb {
   kFloor,    // the ioctl on any descriptor: for a listener that answers at once
-  kNeutral,  // ALLOC_PD: let through to the kernel
+  kNeutral,  // REG_MR: let through to the kernel
   kRtr,      // MODIFY_QP to RTR, each time at another peer of the map
 };
 

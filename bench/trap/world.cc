@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "vbond/attach/protocol.h"
 #include "vbond/rename/policy_change.h"
 #include "vbond/uverbs/call.h"
 
@@ -158,17 +159,22 @@ World::World(std::size_t entries)
   (void)tracker_.apply(policy_change(change));
   sync_.mark_in_sync(change.revision);
   admission_ = std::make_unique<AdmissionControl>(clock_, events_, metrics_->registry());
-  interceptor_ = std::make_unique<Interceptor>(
-      Interceptor::Parts{*renamer_, endpoints_, nics_, events_, clock_, memory_, devices_, tasks_,
-                         metrics_->registry(), *admission_},
-      InterceptOptions{});
+  Interceptor::Parts parts{
+      *renamer_, endpoints_,           nics_,      events_, clock_, memory_, devices_,
+      tasks_,    metrics_->registry(), *admission_};
+  parts.redirector = redirector_.get();
+  interceptor_ = std::make_unique<Interceptor>(parts, InterceptOptions{});
 }
 
 World::~World() = default;
 
-Status World::attach(UniqueFd listener, pid_t pid, std::size_t entry) {
+Status World::attach(UniqueFd listener, pid_t pid, std::size_t entry, std::uint64_t kept_below) {
   QMASQ_ASSIGN(auto port, open_port(std::move(listener)));
-  return interceptor_->attach(std::move(port), EndpointUid{entry + 1}, pid, "bench");
+  return interceptor_->attach(std::move(port), EndpointUid{entry + 1}, pid, "bench", kept_below);
+}
+
+Status World::attach_sealed(UniqueFd listener, pid_t pid) {
+  return attach(std::move(listener), pid, 0, kKeptBelow);
 }
 
 void World::limit_verbs(std::size_t entry, std::optional<qos::VerbRate> rate) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "common/clock.h"
 #include "common/metrics.h"
@@ -14,6 +15,7 @@
 #include "vbond/admission/admission_control.h"
 #include "vbond/events/event_log.h"
 #include "vbond/intercept/interceptor.h"
+#include "vbond/kernel/redirector.h"
 #include "vbond/kernel/task_inspector.h"
 #include "vbond/kernel/tenant_memory.h"
 #include "vbond/kernel/verbs_device.h"
@@ -54,7 +56,11 @@ class World {
   // Serves a listener of this process until it hangs up, for the endpoint of entry `entry`, which
   // must be one of this host: a multiple of kHosts.
   static constexpr std::size_t kHosts = 1000;
-  [[nodiscard]] Status attach(UniqueFd listener, pid_t pid, std::size_t entry = 0);
+  [[nodiscard]] Status attach(UniqueFd listener, pid_t pid, std::size_t entry = 0) {
+    return attach(std::move(listener), pid, entry, 0);
+  }
+  // Likewise, with sealed arguments (docs/adr/0029).
+  [[nodiscard]] Status attach_sealed(UniqueFd listener, pid_t pid);
   // Verbs of any kind that the endpoint may call a second; nothing: as many as it likes.
   void limit_verbs(std::size_t entry, std::optional<qos::VerbRate> rate);
   [[nodiscard]] std::size_t map_bytes() const { return peers_.memory_bytes(); }
@@ -66,6 +72,8 @@ class World {
   }
 
  private:
+  Status attach(UniqueFd listener, pid_t pid, std::size_t entry, std::uint64_t kept_below);
+
   SystemClock clock_;
   std::unique_ptr<Metrics> metrics_;
   vbond::EventLog events_;
@@ -81,6 +89,7 @@ class World {
   std::unique_ptr<vbond::Renamer> renamer_;
   vbond::ProcessMemory memory_;
   vbond::ProcTasks tasks_;
+  std::unique_ptr<vbond::Redirector> redirector_ = vbond::make_redirector();
   StubDevices devices_;
   std::unique_ptr<vbond::AdmissionControl> admission_;
   std::unique_ptr<vbond::Interceptor> interceptor_;

@@ -76,9 +76,9 @@ Finding check_nics_of_agent(const v1::Agent& agent) {
 }
 
 Finding check_vpc_gids(const v1::Agent& agent) {
+  if (agent.nics().empty()) return {Health::kOk, "agent", "GIDs of VPCs", "no NIC yet", ""};
   const bool all = std::all_of(agent.nics().begin(), agent.nics().end(),
                                [](const v1::Nic& nic) { return !nic.vpc_gid_prefix().empty(); });
-  if (agent.nics().empty()) return {Health::kOk, "agent", "GIDs of VPCs", "no NIC yet", ""};
   if (all) return {Health::kOk, "agent", "GIDs of VPCs", "each VPC has its own on each NIC", ""};
   return {
       Health::kWarn, "agent", "GIDs of VPCs", "off: all VPCs send from the underlay address",
@@ -146,6 +146,16 @@ Finding check_guard(const v1::Agent& agent) {
           "No device is opened for programs until it works; see the agent's log."};
 }
 
+Finding check_sealed(const v1::Agent& agent) {
+  const auto& features = agent.features();
+  if (std::find(features.begin(), features.end(), "sealed_arguments") != features.end()) {
+    return {Health::kOk, "agent", "arguments", "sealed: the kernel reads what was checked", ""};
+  }
+  return {Health::kWarn, "agent", "arguments",
+          "not sealed: a program can change what the kernel reads; the guard alone sees it",
+          "Start qmasq-vbond without --seal off; its log says what the machine lacks."};
+}
+
 Finding check_keeper(const v1::Agent& agent) {
   if (agent.keeper() == "on") {
     return {Health::kOk, "agent", "keeper",
@@ -176,6 +186,7 @@ Findings check_agent(const Shell& shell, std::string& host) {
           check_nics_of_agent(*agent),
           check_vpc_gids(*agent),
           check_guard(*agent),
+          check_sealed(*agent),
           check_keeper(*agent)};
       for (Finding& finding : check_endpoints(*agent))
         out.push_back(std::move(finding));

@@ -6,7 +6,6 @@ By hand, against a lab that runs (see tests/lab/labtest.py):
     QMASQ_TEST_LAB=mine python3 tests/attack/race_test.py
 """
 
-import ipaddress
 import json
 import os
 import sys
@@ -57,13 +56,8 @@ class AttackTest(labtest.LabTest):
 
     def of_vpc(self, vpc, host="hostB"):
         """Words that name a VPC on a host as the NIC knows it."""
-        gids = {name: ipaddress.ip_address(gid) for name, gid in self.tenants.vpc_gids(vpc).items()}
-        table = self.lab.check("hostA", ["bash", "-c", "grep -H . /sys/class/infiniband/rxe0/ports/1/gids/*"])
-        for line in table.splitlines():
-            path, gid = line.split(":", 1)
-            if ipaddress.ip_address(gid) == gids["hostA"]:
-                return ["--gid", str(gids[host]), "--gid-index", path.rsplit("/", 1)[1]]
-        return self.fail(f"no GID of {vpc} on hostA\n{table}")
+        gids = self.tenants.vpc_gids(vpc)
+        return ["--gid", gids[host], "--gid-index", self.gid_index("hostA", gids["hostA"])]
 
     def queue_pairs(self, host="hostA"):
         """What the kernel says of all queue pairs, a line each."""

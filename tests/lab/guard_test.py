@@ -10,6 +10,8 @@ from labkit import fabric
 from labkit.tenants import PROGRAMS
 
 ROUNDS = 4000
+# The guard is what is left where arguments are not sealed.
+UNSEALED = ("--seal", "off")
 PINS = "/sys/fs/bpf/qmasq"
 
 
@@ -19,17 +21,14 @@ class Guard(labtest.LabTest):
     def setUp(self):
         # Of the other host, as the wire has it: what no tenant may ever name.
         self.physical = self.lab.hosts[1].ipv4
-        gids = self.lab.check("hostA", ["bash", "-c", "grep -H . /sys/class/infiniband/rxe0/ports/1/gids/*"])
-        own = self.lab.hosts[0].gid_tail
-        self.index = next(line.split(":")[0].rsplit("/", 1)[1] for line in gids.splitlines()
-                          if line.endswith(own))
+        self.index = self.gid_index("hostA", self.lab.hosts[0].ipv4)
 
     @contextlib.contextmanager
     def agent_with(self, *options):
         """The agent of hostA with other options, and as it was after that."""
         self.lab.stop_daemon("hostA", "vbond")
         try:
-            fabric.start_agent(self.lab, "hostA", *options)
+            fabric.start_agent(self.lab, "hostA", *UNSEALED, *options)
             fabric.wait_in_sync(self.lab, 240)
             yield
         finally:
@@ -62,11 +61,13 @@ class Guard(labtest.LabTest):
             self.assertEqual(host["status"]["guard"], "on", host["name"])
         told = self.tenants.qmasq("doctor").out
         self.assertRegex(told, r"(?m)^OK +agent +guard +on")
+        self.assertRegex(told, r"(?m)^OK +agent +arguments +sealed")
         self.assertRegex(told, r"(?m)^OK +agent +keeper +on")
 
     def test_off_the_race_is_won(self):
         with self.agent_with("--guard", "off"):
             self.assertEqual(self.agent("hostA")["guard"], "off")
+            self.assertRegex(self.tenants.qmasq("doctor").out, r"(?m)^WARN +agent +arguments +not sealed")
             code, last = self.breakout("race", "--rounds", str(ROUNDS))
             self.assertEqual(code, 0)
             self.assertTrue(last["hit"], last)
@@ -74,6 +75,10 @@ class Guard(labtest.LabTest):
             self.assertEqual(last["RTS"], "EINVAL", last)
 
     def test_on_the_cheater_dies(self):
+        with self.agent_with():
+            self.cheat()
+
+    def cheat(self):
         before = len(self.violations())
         held = self.tenants.spawn("red/a", [labtest.PROBE, "connect", "--gid", "10.0.0.2", "--qpn",
                                             "17", "--hold", "120"])
@@ -93,6 +98,13 @@ class Guard(labtest.LabTest):
         finally:
             held.kill()
         self.assertEqual(self.probe("blue/a", "connect", "--gid", "10.0.0.2", "--qpn", "17")["RTR"], "0")
+
+    def test_sealed_the_race_is_never_won(self):
+        self.assertIn("sealed_arguments", self.agent("hostA")["features"])
+        before = len(self.violations())
+        _, last = self.breakout("race", "--rounds", str(ROUNDS))
+        self.assertFalse(last["hit"], last)
+        self.assertEqual(len(self.violations()), before, "the guard was not needed")
 
     def test_unmodified_programs_notice_nothing(self):
         before = len(self.violations())
@@ -118,8 +130,9 @@ class Guard(labtest.LabTest):
             fabric.wait_in_sync(self.lab, 240)
         self.assertEqual(links(), attached, "the same programs, not others")
         self.assertEqual(self.agent("hostA")["guard"], "on")
-        _, last = self.breakout("race", "--rounds", str(ROUNDS))
-        self.assertEqual(last, {"ready": True})
+        with self.agent_with():
+            _, last = self.breakout("race", "--rounds", str(ROUNDS))
+            self.assertEqual(last, {"ready": True})
 
     def test_write_on_a_device_that_tenants_open(self):
         with self.agent_with("--open", "rxe0=tenant"):

@@ -6,6 +6,7 @@ The lab is brought up once for all tests, by ctest's fixture (tests/lab/CMakeLis
     ./x lab up --name test && python3 tests/lab/isolation_test.py
 """
 
+import ipaddress
 import json
 import os
 import sys
@@ -56,6 +57,17 @@ class LabTest(unittest.TestCase):
     def agent(self, host):
         """State of a host's agent."""
         return self.tenants.json("agent", host=host)
+
+    def gid_index(self, host, address):
+        """Where the NIC of a host has the GID of an address, as the kernel counts."""
+        wanted = ipaddress.ip_address(address)
+        table = self.lab.check(host, ["bash", "-c", "grep -H . /sys/class/infiniband/rxe0/ports/1/gids/*"])
+        for line in table.splitlines():
+            path, text = line.split(":", 1)
+            gid = ipaddress.IPv6Address(text)
+            if wanted in (gid, gid.ipv4_mapped):
+                return path.rsplit("/", 1)[1]
+        return self.fail(f"no GID of {address} on {host}\n{table}")
 
     def refusals(self, host, endpoint):
         """Events of refused verbs of an endpoint."""

@@ -30,6 +30,13 @@ class FakeGuard final : public vbond::Guard {
     std::lock_guard lock(mutex_);
     return entries_.size() == 1 ? entries_.begin()->first : 0;
   }
+  // Whether the kernel begins a verb call of this task with this argument of ioctl().
+  bool admits(Slot slot, pid_t tid, std::uint64_t argument) const {
+    std::lock_guard lock(mutex_);
+    const Entry& entry = entries_.at(slot);
+    return !entry.state.condemned && entry.state.flight == Flight::kPermitted &&
+           entry.call.tid == tid && entry.call.argument == argument;
+  }
   void begin(Slot slot) { set(slot, Flight::kRunning); }
   void land(Slot slot) { set(slot, Flight::kNone); }
   void condemn(Slot slot) {

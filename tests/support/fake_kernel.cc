@@ -93,6 +93,23 @@ class FakeKernel::Port final : public vbond::NotificationPort {
     ++kernel_.files_[own->second].references;
     return 0;
   }
+  ErrnoOr<int> place_lowest(std::uint64_t id, int fd) override {
+    std::lock_guard lock(kernel_.mutex_);
+    if (kernel_.fail_inject_ != 0) return tl::unexpected(std::exchange(kernel_.fail_inject_, 0));
+    auto call = kernel_.calls_.find(id);
+    if (call == kernel_.calls_.end()) return tl::unexpected(nobody(id));
+    if (::fcntl(fd, F_GETFD) < 0) return tl::unexpected(EBADF);
+    Process& process = *kernel_.process_of_task(call->second);
+    int number = 0;
+    while (process.table.contains(number))
+      ++number;
+    if (static_cast<std::size_t>(number) >= process.open_files_limit) return tl::unexpected(EMFILE);
+    // Of the kernel's making, and of no device.
+    const std::uint64_t file = kernel_.next_file_++;
+    kernel_.files_[file] = {0, 1};
+    process.table[number] = file;
+    return number;
+  }
   bool pending() override {
     std::lock_guard lock(kernel_.mutex_);
     return !listener_->queue.empty();

@@ -138,7 +138,7 @@ class FakeKernel final : public vbond::TenantMemory,
     std::size_t open_files_limit = 0;
     std::map<int, std::uint64_t> table;
     std::map<std::uint64_t, std::vector<std::byte>> memory;
-    std::uint64_t next_address = 0x10000;
+    std::uint64_t next_address = 0x400000;
     pid_t listener = 0;  // process that it inherited its filter from
     pid_t parent = 0;    // 0: none
   };

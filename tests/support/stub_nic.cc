@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/stub_nic.h"
 
+#include <sys/eventfd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -179,11 +181,93 @@ vbond::ErrnoOr<int> StubNic::serve(std::uint64_t file, Caller& caller) {
       caller.out(verb.key.form == Form::kIoctl ? attr::kQueryPortResp : attr::kCoreOut, answer);
       return 0;
     }
+    case Handler::kAllocPd:
+      return result(make_other(file, caller, Object::kPd));
+    case Handler::kAllocMw:
+      return result(make_other(file, caller, Object::kMw));
+    case Handler::kOpenXrcd:
+      return result(make_other(file, caller, Object::kXrcd));
+    case Handler::kAllocUar:
+      return result(make_other(file, caller, Object::kMlx5Uar));
+    case Handler::kDeallocPd:
+      return result(destroy_other(file, caller, Object::kPd));
+    case Handler::kDeallocMw:
+      return result(destroy_other(file, caller, Object::kMw));
+    case Handler::kCloseXrcd:
+      return result(destroy_other(file, caller, Object::kXrcd));
+    case Handler::kFreeUar:
+      return result(destroy_other(file, caller, Object::kMlx5Uar));
+    case Handler::kModifySrq:
+      return result(modify_srq(caller));
+    case Handler::kMakeFd:
+      return result(make_fd(caller));
+    case Handler::kGetContext:
+      return result(caller.call().is_invoke_write() ? make_fd(caller) : 0);
     default:
       if (verb.name == "INFO_HANDLES") return result(info_handles(file, caller));
       if (verb.name == "QUERY_MR") return result(query_mr(file, caller));
       return 0;
   }
+}
+
+int StubNic::make_other(std::uint64_t file, Caller& caller, Object object) {
+  const std::uint32_t handle = free_handle(file);
+  others_[{file, handle}] = object;
+  if (caller.call().is_invoke_write()) {
+    caller.out(attr::kCoreOut, std::as_bytes(std::span(&handle, 1)));
+  } else {
+    caller.set_handle(attr::kFreeUarHandle, handle);
+  }
+  return 0;
+}
+
+int StubNic::destroy_other(std::uint64_t file, Caller& caller, Object object) {
+  std::uint32_t handle = 0;
+  if (caller.call().is_invoke_write()) {
+    handle = caller.number(attr::kCoreIn);
+  } else {
+    const std::uint16_t id =
+        object == Object::kMlx5Uar ? attr::kFreeUarHandle : attr::kDestroyHandle;
+    handle = static_cast<std::uint32_t>(caller.call().find(id)->data);
+  }
+  auto at = others_.find({file, handle});
+  if (at == others_.end() || at->second != object) return ENOENT;
+  others_.erase(at);
+  return 0;
+}
+
+// As rxe does it: the answer goes to an address inside of the driver data.
+int StubNic::modify_srq(Caller& caller) const {
+  constexpr std::size_t kMaskAt = 4;
+  constexpr std::uint32_t kMaxWr = 1;
+  if (driver != static_cast<std::uint32_t>(DriverId::kRxe)) return 0;
+  const auto command = caller.in(attr::kCoreIn);
+  const auto data = caller.in(attr::kUhwIn);
+  std::uint32_t mask = 0;
+  std::uint64_t address = 0;
+  std::memcpy(&mask, command.data() + kMaskAt, sizeof(mask));
+  if (data.size() < sizeof(address)) return EINVAL;
+  std::memcpy(&address, data.data(), sizeof(address));
+  if ((mask & kMaxWr) != 0)
+    std::memcpy(Caller::memory(address), kQueuePlace.data(), sizeof(kQueuePlace));
+  return 0;
+}
+
+int StubNic::make_fd(Caller& caller) {
+  const int fd = ::eventfd(0, EFD_CLOEXEC);
+  if (fd < 0) return errno;
+  if (caller.call().is_invoke_write()) {
+    caller.out(attr::kCoreOut, std::as_bytes(std::span(&fd, 1)));
+  } else {
+    caller.set_handle(0, static_cast<std::uint32_t>(fd));
+  }
+  return 0;
+}
+
+std::size_t StubNic::count(Object object) const {
+  std::lock_guard lock(mutex_);
+  return static_cast<std::size_t>(std::count_if(
+      others_.begin(), others_.end(), [&](const auto& each) { return each.second == object; }));
 }
 
 int StubNic::create_queue(std::uint64_t file, Caller& caller, bool cq) {
@@ -247,9 +331,19 @@ int StubNic::info_handles(std::uint64_t file, Caller& caller) {
       for (const auto& each : mrs_)
         add(each.first);
       break;
+    case Object::kPd:
+    case Object::kMw:
+    case Object::kXrcd:
+    case Object::kMlx5Uar:
+      for (const auto& each : others_) {
+        if (each.second == static_cast<Object>(caller.number(attr::kInfoHandlesObject)))
+          add(each.first);
+      }
+      break;
     default:
       return EINVAL;
   }
+  if (!caller.call().find(attr::kInfoHandlesList)) return EINVAL;
   const std::size_t room = caller.call().find(attr::kInfoHandlesList)->len / sizeof(std::uint32_t);
   handles.resize(std::min(handles.size(), room));
   const auto total = static_cast<std::uint32_t>(handles.size());
@@ -327,7 +421,8 @@ int StubNic::create(std::uint64_t file, Caller& caller) {
 std::uint32_t StubNic::free_handle(std::uint64_t file) const {
   std::uint32_t out = 0;
   while (qps_.contains({file, out}) || addresses_.contains({file, out}) ||
-         cqs_.contains({file, out}) || srqs_.contains({file, out}) || mrs_.contains({file, out}))
+         cqs_.contains({file, out}) || srqs_.contains({file, out}) || mrs_.contains({file, out}) ||
+         others_.contains({file, out}))
     ++out;
   return out;
 }
@@ -420,6 +515,7 @@ void StubNic::release(std::uint64_t file) {
   std::erase_if(cqs_, [&](const auto& each) { return each.first == file; });
   std::erase_if(srqs_, [&](const auto& each) { return each.first == file; });
   std::erase_if(mrs_, [&](const auto& each) { return each.first.first == file; });
+  std::erase_if(others_, [&](const auto& each) { return each.first.first == file; });
 }
 
 void StubNic::set_hook(std::function<void(const std::string&)> hook) {

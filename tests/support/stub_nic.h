@@ -63,6 +63,8 @@ class StubNic {
   [[nodiscard]] std::size_t completion_queues() const;
   [[nodiscard]] std::size_t shared_receive_queues() const;
   [[nodiscard]] std::size_t memory_regions() const;
+  // PDs, memory windows, XRC domains, doorbell pages.
+  [[nodiscard]] std::size_t count(vbond::uverbs::Object object) const;
   // What a file has, by handle.
   [[nodiscard]] std::map<std::uint32_t, Qp> queue_pairs_of(std::uint64_t file) const;
   [[nodiscard]] std::map<std::uint32_t, vbond::uverbs::QpDest> addresses_of(
@@ -79,6 +81,8 @@ class StubNic {
   // What a tenant must never see.
   static constexpr std::array<std::uint8_t, 8> kPhysicalGuid{0x50, 0x54, 0, 0xff, 0xfe, 0, 0, 1};
   static constexpr std::uint32_t kPhysicalGids = 256;
+  // Where the queue is that MODIFY_SRQ has made another size (struct mminfo).
+  static constexpr std::array<std::uint32_t, 4> kQueuePlace{0x3000, 0, 0x2000, 0};
 
  private:
   class Caller;
@@ -95,6 +99,10 @@ class StubNic {
   int destroy_counted(std::uint64_t file, Caller& caller, vbond::uverbs::Object object);
   int info_handles(std::uint64_t file, Caller& caller);
   int query_mr(std::uint64_t file, Caller& caller);
+  int make_other(std::uint64_t file, Caller& caller, vbond::uverbs::Object object);
+  int destroy_other(std::uint64_t file, Caller& caller, vbond::uverbs::Object object);
+  int modify_srq(Caller& caller) const;
+  static int make_fd(Caller& caller);
   int ring(std::uint64_t file, Caller& caller);
   // The lowest that is free, as the kernel gives it. REQUIRES: mutex_ held.
   [[nodiscard]] std::uint32_t free_handle(std::uint64_t file) const;
@@ -106,6 +114,7 @@ class StubNic {
   std::set<Key> cqs_;
   std::set<Key> srqs_;
   std::map<Key, Mr> mrs_;
+  std::map<Key, vbond::uverbs::Object> others_;
   std::map<std::string, int> failures_;
   std::map<std::string, unsigned> calls_;
   std::uint32_t next_qpn_ = 17;

@@ -244,7 +244,7 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
           [this](EndpointUid, const BondStatus&) { chores->post([this] { reporter.refresh(); }); }),
       interceptor({renamer, endpoints, nic_table, events, clock, *seams.memory, *seams.devices,
                    *seams.tasks, metrics.registry(), admission, seams.guard.get(),
-                   legacy ? &legacy->survival() : nullptr},
+                   legacy ? &legacy->survival() : nullptr, seams.redirector.get()},
                   intercept_options(options)),
       enforcer(
           tracker, sets, connections, *enforcement, clock, &policy_metrics,
@@ -298,8 +298,9 @@ Agent::Impl::Impl(const AgentOptions& given, AgentSeams&& given_seams, const Clo
                  return interface_index(*seams.namespaces, netns, interface);
                },
                [this](std::unique_ptr<NotificationPort> port, EndpointUid uid, pid_t pid,
-                      std::string command) {
-                 return interceptor.attach(std::move(port), uid, pid, std::move(command));
+                      std::string command, std::uint64_t kept_below) {
+                 return interceptor.attach(std::move(port), uid, pid, std::move(command),
+                                           kept_below);
                },
                seams.node_of},
               {interceptor.options().reserved_first, interceptor.options().reserved_count,

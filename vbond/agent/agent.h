@@ -14,6 +14,7 @@
 #include "vbond/guard/guard.h"
 #include "vbond/keeper/keeper.h"
 #include "vbond/kernel/notification_port.h"
+#include "vbond/kernel/redirector.h"
 #include "vbond/kernel/task_inspector.h"
 #include "vbond/kernel/tenant_memory.h"
 #include "vbond/kernel/verbs_device.h"
@@ -34,7 +35,8 @@ struct AgentSeams {
   std::shared_ptr<TenantMemory> memory;
   std::shared_ptr<VerbsDevices> devices;
   std::shared_ptr<TaskInspector> tasks;
-  std::shared_ptr<Guard> guard;  // null: none, as with --guard off
+  std::shared_ptr<Guard> guard;            // null: none, as with --guard off
+  std::shared_ptr<Redirector> redirector;  // null: arguments are not sealed
   // None: nothing outlives the agent.
   std::function<Result<std::unique_ptr<Keeper>>(std::chrono::milliseconds patience)> keeper;
   std::function<Result<std::unique_ptr<NotificationPort>>(UniqueFd)> open_port;

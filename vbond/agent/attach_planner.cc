@@ -98,7 +98,7 @@ Status AttachPlanner::attached(EndpointUid endpoint, const AttachPeer& peer,
     return fail(Code::kPermissionDenied,
                 fmt::format("{} is no longer for {}", found->name, describe(peer)));
   }
-  return parts_.attach(std::move(port), endpoint, peer.pid, peer.command);
+  return parts_.attach(std::move(port), endpoint, peer.pid, peer.command, peer.kept_below);
 }
 
 }  // namespace qmasq::vbond

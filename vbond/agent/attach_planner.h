@@ -40,7 +40,8 @@ class AttachPlanner final : public AttachHandler {
     // Number of an interface in a namespace (descriptor).
     std::function<Result<std::uint32_t>(int netns, const std::string& interface)> interface_index;
     // Interceptor::attach.
-    std::function<Status(std::unique_ptr<NotificationPort>, EndpointUid, pid_t, std::string)>
+    std::function<Status(std::unique_ptr<NotificationPort>, EndpointUid, pid_t, std::string,
+                         std::uint64_t kept_below)>
         attach;
     // Name of an RDMA device's node ("rxe0" -> "uverbs0"), empty if it has none.
     std::function<std::string(const std::string& device)> node_of;

@@ -45,6 +45,7 @@ struct Raw {
   std::string state_dir = AgentOptions{}.state_directory;
   std::string metrics;
   std::string guard = "on";
+  std::string seal = "on";
   std::string log_level = "info";
 };
 
@@ -127,6 +128,11 @@ void declare(CLI::App& app, Raw& raw) {
          "--guard", raw.guard,
          "Programs that change a verb while the kernel reads it: on: they are ended; off: they "
          "get away with it")
+      ->type_name("on|off")
+      ->capture_default_str();
+  app.add_option("--seal", raw.seal,
+                 "Verbs that run in a program: on: the kernel reads their arguments where the "
+                 "program cannot change them; off: from the program's memory")
       ->type_name("on|off")
       ->capture_default_str();
   app.add_option("--log-level", raw.log_level, "trace, debug, info, warn or error")
@@ -255,6 +261,10 @@ Result<AgentOptions> check(const Raw& raw) {
     return wrong(fmt::format("--guard: '{}' is not on or off", raw.guard));
   }
   out.guard = raw.guard == "on";
+  if (raw.seal != "on" && raw.seal != "off") {
+    return wrong(fmt::format("--seal: '{}' is not on or off", raw.seal));
+  }
+  out.seal = raw.seal == "on";
   out.metrics_address = raw.metrics;
   out.log_level = raw.log_level;
   return out;

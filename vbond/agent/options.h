@@ -39,6 +39,8 @@ struct AgentOptions {
   bool builtin_overlay = true;
   // The guard against programs that change a verb while the kernel reads it.
   bool guard = true;
+  // Arguments of what runs in a tenant are sealed, where the machine can.
+  bool seal = true;
   // Most connections of one VPC on this host.
   std::size_t connections_per_vpc = std::size_t{1} << 20U;
   std::string socket_directory = "/run/qmasq";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <filesystem>
 #include <fstream>
@@ -9,8 +10,10 @@
 #include "vbond/agent/agent.h"
 #include "vbond/agent/qos_backends.h"
 #include "vbond/guard/bpf_guard.h"
+#include "vbond/intercept/options.h"
 #include "vbond/kernel/features.h"
 #include "vbond/netlink/kernel.h"
+#include "vbond/sealed/sealed_memory.h"
 
 namespace qmasq::vbond {
 namespace {
@@ -39,6 +42,30 @@ Status check_features(const Features& features) {
                                               features.kernel_release, missing));
 }
 
+// Whether arguments can be sealed here; else programs are served as before there was that.
+Status can_seal(const AgentOptions& options, const Features& features) {
+  if (!options.seal) return fail(Code::kUnsupported, "--seal off");
+  // Without it a signal would take the thread from the call that the agent is at.
+  if (!features.has(kWaitKillable))
+    return fail(Code::kUnsupported, "the kernel has no WAIT_KILLABLE_RECV (Linux 5.19)");
+  std::ifstream yama("/proc/sys/kernel/yama/ptrace_scope");
+  constexpr int kNobody = 3;
+  if (int scope = 0; yama >> scope && scope >= kNobody)
+    return fail(Code::kUnsupported, "kernel.yama.ptrace_scope is 3: nobody may stop a thread");
+  QMASQ_TRY(sealed::SealedMemory::create(InterceptOptions{}.sealed_folder));
+  return {};
+}
+
+void seal(const AgentOptions& options, const Features& features, AgentSeams& out) {
+  if (auto can = can_seal(options, features); !can) {
+    spdlog::warn("arguments of verbs are not sealed: {}; what programs change the guard alone sees",
+                 can.error().message);
+    return;
+  }
+  out.redirector = make_redirector();
+  out.features.emplace_back("sealed_arguments");
+}
+
 }  // namespace
 
 Result<AgentSeams> real_seams(const AgentOptions& options) {
@@ -55,6 +82,7 @@ Result<AgentSeams> real_seams(const AgentOptions& options) {
   out.memory = std::make_unique<ProcessMemory>();
   out.devices = std::make_unique<DeviceNodes>(out.device_directory);
   out.tasks = std::make_unique<ProcTasks>();
+  seal(options, features, out);
   if (options.guard) {
     BpfGuard::Options guard;
     guard.writes = !options.tenant_opens.empty();

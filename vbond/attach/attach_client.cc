@@ -101,7 +101,9 @@ Result<AttachClient::Offer> AttachClient::request(const std::string& endpoint,
 
 Status AttachClient::hand_over(UniqueFd listener) {
   // An empty message cannot be told from the end of the stream; the descriptor tells.
-  QMASQ_TRY(send_packet(socket_.get(), v1::ListenerHandover().SerializeAsString(), listener.get()));
+  v1::ListenerHandover handover;
+  handover.set_kept_below(kKeptBelow);
+  QMASQ_TRY(send_packet(socket_.get(), handover.SerializeAsString(), listener.get()));
   listener.reset();
   // Trapped, if this program is the one that the listener listens to; see AttachServer. No answer
   // is lost: whatever comes back, AttachReady says what the agent made of it.

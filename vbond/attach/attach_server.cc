@@ -212,7 +212,7 @@ void AttachServer::serve(Connection& connection) {
     return give_up({Code::kInvalidArgument, "not an AttachRequest", 0, {}});
   }
 
-  AttachPeer peer{connection.peer, request.command().substr(0, 256)};
+  AttachPeer peer{connection.peer, request.command().substr(0, 256), 0};
   auto offer = handler_.offer(request.endpoint(), peer);
   if (!offer) return give_up(offer.error());
   v1::AttachReply reply;
@@ -236,6 +236,10 @@ void AttachServer::serve(Connection& connection) {
       return fail(Code::kInvalidArgument, "no listener came with the handover");
     }
     QMASQ_ASSIGN(auto port, open_port(std::move(handover->descriptor)));
+    v1::ListenerHandover words;
+    if (!words.ParseFromString(handover->bytes))
+      return fail(Code::kInvalidArgument, "not a ListenerHandover");
+    peer.kept_below = words.kept_below();
     QMASQ_TRY(prove(*port, peer.pid, options_.patience));
     return handler_.attached(offer->endpoint, peer, std::move(port));
   }();

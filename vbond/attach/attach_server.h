@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -23,6 +24,9 @@ namespace qmasq::vbond {
 // A program that wants in, as the kernel tells it; the command is its own word.
 struct AttachPeer : LocalPeer {
   std::string command;
+  // Where its filter keeps mappings as they are; 0: nowhere. Its own word as well, as that it has
+  // this filter at all.
+  std::uint64_t kept_below = 0;
 };
 
 // What the agent does about it. Called from connection threads, several at a time; may block for as

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,14 @@ namespace qmasq::vbond {
 
 inline constexpr const char* kDefaultAttachSocket = "/run/qmasq/attach.sock";
 inline constexpr std::size_t kMaxAttachMessage = 64 * 1024;  // bytes of one packet
+
+// The filter keeps what lies below this address as it is: nothing that the program does removes,
+// replaces or moves a mapping there (docs/adr/0029). 0: nothing is kept on this architecture.
+#if defined(__x86_64__)
+inline constexpr std::uint32_t kKeptBelow = 0x100000;
+#else
+inline constexpr std::uint32_t kKeptBelow = 0;
+#endif
 
 struct AttachMount {
   std::string source;  // empty: nothing, an empty directory over the target

@@ -4,7 +4,10 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/netlink.h>
+#include <linux/prctl.h>
 #include <linux/seccomp.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,6 +15,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+
+#include "vbond/attach/protocol.h"
 
 namespace qmasq::vbond {
 namespace {
@@ -30,6 +35,10 @@ constexpr std::uint32_t kVerbsIoctl = 0xc0181b01;
 
 constexpr std::uint32_t low_half(unsigned argument) {
   return static_cast<std::uint32_t>(offsetof(seccomp_data, args) + argument * std::size_t{8});
+}
+
+constexpr std::uint32_t high_half(unsigned argument) {
+  return low_half(argument) + 4;
 }
 
 // Emits straight-line code with jumps only over the next few instructions, so that no label ever
@@ -85,6 +94,89 @@ void refuse_rdma_netlink(Program& program) {
   program.give(SECCOMP_RET_ALLOW);
 }
 
+#if defined(__x86_64__)
+constexpr std::uint32_t kRefused = SECCOMP_RET_ERRNO | EPERM;
+// Of argument's upper half: munmap and mremap strip the bits above from addresses (LAM).
+constexpr std::uint32_t kAddressBits = 0xffff;
+
+// Ends the program: an address below the limit is refused, all else runs.
+constexpr std::uint8_t kKeepLength = 7;
+void refuse_kept(Program& program, unsigned address) {
+  program.load(high_half(address));
+  program.mask(kAddressBits);
+  program.unless(BPF_JEQ, 0, 2);
+  program.load(low_half(address));
+  program.unless(BPF_JGE, kKeptBelow, 1);
+  program.give(SECCOMP_RET_ALLOW);
+  program.give(kRefused);
+}
+
+void keep_from(Program& program, std::uint32_t nr, unsigned address) {
+  program.unless(BPF_JEQ, nr, kKeepLength);
+  refuse_kept(program, address);
+}
+
+// Where it takes a flag to replace what is there. MAP_FIXED_NOREPLACE is not MAP_FIXED here: what
+// it finds it leaves.
+void keep_from_flagged(Program& program, std::uint32_t nr, unsigned address, unsigned flags,
+                       std::uint32_t flag) {
+  program.unless(BPF_JEQ, nr, 3 + kKeepLength);
+  program.load(low_half(flags));
+  program.when(BPF_JSET, flag, 1);
+  program.give(SECCOMP_RET_ALLOW);
+  refuse_kept(program, address);
+}
+
+// brk(0) asks. Any other end that is below could take back a heap that was made to begin there.
+void keep_from_brk(Program& program) {
+  program.unless(BPF_JEQ, SYS_brk, 5 + kKeepLength);
+  program.load(high_half(0));
+  program.unless(BPF_JEQ, 0, 3);
+  program.load(low_half(0));
+  program.unless(BPF_JEQ, 0, 1);
+  program.give(SECCOMP_RET_ALLOW);
+  refuse_kept(program, 0);
+}
+
+// From there, and to there.
+void keep_from_mremap(Program& program) {
+  program.unless(BPF_JEQ, SYS_mremap, 9 + kKeepLength);
+  program.load(high_half(0));
+  program.mask(kAddressBits);
+  program.unless(BPF_JEQ, 0, 3);
+  program.load(low_half(0));
+  program.when(BPF_JGE, kKeptBelow, 1);
+  program.give(kRefused);
+  program.load(low_half(3));
+  program.when(BPF_JSET, MREMAP_FIXED, 1);
+  program.give(SECCOMP_RET_ALLOW);
+  refuse_kept(program, 4);
+}
+
+// Moves the heap to where brk() may unmap.
+void refuse_moving_heap(Program& program) {
+  program.unless(BPF_JEQ, SYS_prctl, 4);
+  program.load(low_half(0));
+  program.unless(BPF_JEQ, PR_SET_MM, 1);
+  program.give(kRefused);
+  program.give(SECCOMP_RET_ALLOW);
+}
+
+void keep_low_mappings(Program& program) {
+  keep_from_flagged(program, SYS_mmap, 0, 3, MAP_FIXED);
+  keep_from(program, SYS_munmap, 0);
+  keep_from_brk(program);
+  keep_from_mremap(program);
+  keep_from_flagged(program, SYS_shmat, 1, 2, SHM_REMAP);
+  keep_from(program, SYS_remap_file_pages, 0);
+  refuse_moving_heap(program);
+  program.unless(BPF_JEQ, SYS_uselib, 1);  // maps where a file says
+  program.give(kNoSuchCall);
+}
+#else
+void keep_low_mappings(Program& /*program*/) {}
+#endif
+
 }  // namespace
 
 std::vector<sock_filter> build_filter(const FilterOptions& options) {
@@ -121,6 +213,7 @@ std::vector<sock_filter> build_filter(const FilterOptions& options) {
 #endif
   trap_always(program, SYS_openat2);  // its flags are in memory
   refuse_rdma_netlink(program);
+  keep_low_mappings(program);
   program.give(SECCOMP_RET_ALLOW);
   return program.take();
 }

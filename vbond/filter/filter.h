@@ -18,6 +18,9 @@
 //                                                  kernel does
 //   write(reserved descriptor)                     to the agent, unless trap_write is false
 //   socket(AF_NETLINK, any, NETLINK_RDMA)          EPROTONOSUPPORT
+//   munmap, mremap, mmap(MAP_FIXED),               refused where it concerns addresses below
+//   shmat(SHM_REMAP), remap_file_pages, brk        kKeptBelow: what the agent has mapped there for
+//   prctl(PR_SET_MM), uselib                       sealed arguments stays (x86-64)
 //   everything else                                runs
 //
 // The filter is no wall by itself: it stands on nodes that are masked in the tenant's mount

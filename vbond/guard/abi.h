@@ -7,7 +7,7 @@
  * A change of anything below must change QMASQ_GUARD_LAYOUT: an agent of another layout does not
  * take over pinned maps. */
 
-#define QMASQ_GUARD_LAYOUT 2
+#define QMASQ_GUARD_LAYOUT 3
 
 /* Open verbs files at a time. Slot 0 is nobody's. */
 #define QMASQ_GUARD_SLOTS 16384
@@ -20,6 +20,9 @@
 #define QMASQ_GUARD_HOLD_NS 1000000000ull
 #define QMASQ_GUARD_HOLD_TURNS (1u << 23)
 #define QMASQ_GUARD_HOLD_LOOPS 16
+
+/* The command of every verb, RDMA_VERBS_IOCTL. */
+#define QMASQ_GUARD_VERBS 0xc0181b01u
 
 /* ioctl command with which the agent ties a descriptor of its own to a slot (the argument). The
  * kernel itself knows no such command and answers ENOTTY; only the guard sees it. */
@@ -54,7 +57,8 @@ enum {
  * agent while `flight` is NONE (and to take back a permit), by the kernel's side otherwise. A cache
  * line each. */
 struct qmasq_guard_slot {
-  unsigned long long context; /* the agent's number of the context */
+  unsigned long long context;  /* the agent's number of the context */
+  unsigned long long argument; /* third argument of the ioctl() that may be made, to the bit */
   unsigned int used;
   unsigned int flight;
   unsigned int tid;       /* of the task that may call, as the initial pid namespace has it */
@@ -84,6 +88,7 @@ struct qmasq_guard_state {
   unsigned int hold_limit; /* callers that may be held at a time: each takes a processor */
   unsigned int holding;
   unsigned int held_out; /* callers that were not released in time */
+  unsigned int refused;  /* verb calls that were refused before they began */
 };
 
 struct qmasq_guard_event {

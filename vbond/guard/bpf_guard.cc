@@ -184,6 +184,7 @@ class BpfGuard::Impl {
     at.method = method_key(call.object, call.method);
     at.command = call.command;
     at.qp_type = call.qp_type;
+    at.argument = call.argument;
     store(at.flight, QMASQ_FLIGHT_PERMITTED);
   }
 
@@ -253,6 +254,7 @@ class BpfGuard::Impl {
     (void)::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake_.get(), &want);
     unsigned lost = 0;
     unsigned held_out = load(state_[0].held_out);
+    unsigned refused = load(state_[0].refused);
     (void)ring_buffer__consume(ring);  // what waited for an agent
     while (!stopping_) {
       epoll_event got{};
@@ -268,6 +270,10 @@ class BpfGuard::Impl {
             "destroyed: this host is too slow, or the agent was away",
             now - held_out);
         held_out = now;
+      }
+      if (const unsigned now = load(state_[0].refused); now != refused) {
+        spdlog::warn("guard: {} verb calls were refused that nobody had let run", now - refused);
+        refused = now;
       }
     }
     ring_buffer__free(ring);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0
-// The kernel's side of the guard. Sees every verb on every file that vbond opened for a tenant (or
-// that a tenant opened itself, on a device that vbond marked), in the kernel's own copy, after the
-// last moment at which anybody can change it; and kills whoever makes a call that vbond has not let
-// run. docs/adr/0018-the-guard.md says why here and how.
+// The kernel's side of the guard. Refuses every verb call on every file that vbond opened for a
+// tenant (or that a tenant opened itself, on a device that vbond marked) but the one that vbond has
+// let run, by who calls with which argument, before any of it is read. Sees that one in the
+// kernel's own copy, after the last moment at which anybody can change it; and kills whoever has
+// made another of it. docs/adr/0018-the-guard.md says why here and how.
 //
 // Structures of the kernel are declared as far as they are used; where their members really lie,
 // libbpf finds in the BTF of the running kernel and its modules.
@@ -102,6 +103,7 @@ struct bundle_priv {
 #define ATTR_CORE_IN 0U            // UVERBS_ATTR_CORE_IN
 #define WRITE_CMD_AT 4             // where UVERBS_ATTR_WRITE_CMD lies in the bundle
 #define NSEC_PER_TICK 10000000ULL  // USER_HZ is 100 everywhere
+#define NOT_PERMITTED (-1)         // -EPERM
 
 struct managed {
   u32 slot;  // 0: not tied to a context yet
@@ -305,6 +307,32 @@ int BPF_PROG(qmasq_landed, struct file* filp, u32 cmd, u64 arg, long ret) {
   __sync_fetch_and_add(&slot->landed, 1);  // and a barrier: what the agent reads next is complete
   slot->flight = QMASQ_FLIGHT_NONE;
   return 0;
+}
+
+// Before every ioctl() on any file of the host, and before that file hears of it: what is no verb
+// must cost nothing. The command has 32 bits, as in the kernel's own comparison.
+static __always_inline int may_call(struct file* filp, u32 cmd, u64 arg) {
+  if (cmd != QMASQ_GUARD_VERBS) return 0;
+  struct managed* file = file_of((u64)BPF_CORE_READ(filp, private_data));
+  if (file == NULL || is_agent()) return 0;
+  struct qmasq_guard_slot* slot = slot_of(file);
+  if (slot != NULL && slot->condemned == QMASQ_DID_NOTHING &&
+      slot->flight == QMASQ_FLIGHT_PERMITTED && slot->tid == current_tid() && slot->argument == arg)
+    return 0;
+  struct qmasq_guard_state* now = state();
+  if (now != NULL) __sync_fetch_and_add(&now->refused, 1);
+  return NOT_PERMITTED;
+}
+
+SEC("fmod_ret/security_file_ioctl")
+int BPF_PROG(qmasq_refuse, struct file* filp, u32 cmd, u64 arg, int ret) {
+  return ret != 0 ? ret : may_call(filp, cmd, arg);
+}
+
+// The way of 32-bit programs, where the kernel has another one for them.
+SEC("fmod_ret/security_file_ioctl_compat")
+int BPF_PROG(qmasq_refuse_compat, struct file* filp, u32 cmd, u64 arg, int ret) {
+  return ret != 0 ? ret : may_call(filp, cmd, arg);
 }
 
 // Called for every ioctl that is a known method, before its attributes are read, with the method in

@@ -28,9 +28,11 @@ struct Violation {
 // Every verbs file that the agent opens is managed from its opening to its last close, wherever
 // descriptors of it go; so is every file that a tenant opens on a device given to
 // open_by_tenants(). On a managed file nobody but the agent makes any call, except the one that
-// permit() has just admitted. Whoever does is killed before it is back in user mode, its file is
-// condemned for good, and the listener is told. The call itself cannot be stopped; it is held, for
-// a moment, until the agent has left it nothing to work on.
+// permit() has just admitted: ioctl() of that task with exactly that argument. Any other is refused
+// (EPERM) before the kernel reads anything of it, and nothing else happens. Whoever has the kernel
+// find another call at that argument is killed before it is back in user mode, its file is
+// condemned for good, and the listener is told. That call cannot be stopped; it is held, for a
+// moment, until the agent has left it nothing to work on.
 //
 // What an agent does, a restarted one as well:
 //   1. makes its BpfGuard (one agent per host at a time): from then on it is the agent, the one
@@ -63,8 +65,9 @@ class Guard {
     pid_t tid = 0;  // of the task, in the agent's pid namespace
     std::uint16_t object = 0;
     std::uint16_t method = 0;
-    std::uint32_t command = 0;  // WRITE_CMD of an INVOKE_WRITE, else 0
-    std::uint32_t qp_type = 0;  // of the QP that it makes (enum ib_qp_type); 0: none
+    std::uint32_t command = 0;   // WRITE_CMD of an INVOKE_WRITE, else 0
+    std::uint32_t qp_type = 0;   // of the QP that it makes (enum ib_qp_type); 0: none
+    std::uint64_t argument = 0;  // of ioctl(): where the call lies in the task's memory
   };
   using Listener = std::function<void(const Violation&)>;
 

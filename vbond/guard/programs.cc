@@ -37,6 +37,8 @@ namespace {
 
 constexpr const char* kModule = "ib_uverbs";
 constexpr std::string_view kWritePrefix = "qmasq_write_";
+// Of newer kernels; where it is not, such calls take the same way as all others.
+constexpr std::string_view kCompat = "qmasq_refuse_compat";
 constexpr std::string_view kMaps[] = {"qmasq_state", "qmasq_slots", "qmasq_files", "qmasq_devices",
                                       "qmasq_events"};
 
@@ -191,8 +193,9 @@ Status choose_programs(qmasq_guard& skeleton, bool writes) {
   bpf_object__for_each_program(program, skeleton.obj) {
     const std::string_view section = bpf_program__section_name(program);
     const std::string function(section.substr(section.find('/') + 1));
-    const bool is_write = std::string_view(bpf_program__name(program)).starts_with(kWritePrefix);
-    if (is_write && (!writes || !known(function.c_str()))) {
+    const std::string_view name = bpf_program__name(program);
+    const bool is_write = name.starts_with(kWritePrefix);
+    if ((is_write && !writes) || ((is_write || name == kCompat) && !known(function.c_str()))) {
       bpf_program__set_autoload(program, false);
     } else if (!known(function.c_str())) {
       return fail(Code::kUnsupported,

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "vbond/intercept/sealed_calls.h"
 #include "vbond/intercept/services.h"
 #include "vbond/survival/ledger.h"
 

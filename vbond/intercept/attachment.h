@@ -29,6 +29,7 @@
 namespace qmasq::vbond {
 
 struct CallSlot;
+class SealedCalls;
 struct Services;
 
 // One listener: a program that attached, and all it forks or execs.
@@ -83,6 +84,8 @@ class Attachment {
   const std::shared_ptr<Tenancy> tenancy;
   Flights flights;
   Brake brake;
+  // Null: what runs in its tenant reads the tenant's own memory. Before start().
+  std::unique_ptr<SealedCalls> sealed;
 
   [[nodiscard]] NotificationPort& port() { return *port_; }
   [[nodiscard]] ContextTable& contexts() { return contexts_; }

@@ -12,7 +12,6 @@
 #include "vbond/intercept/quota.h"
 #include "vbond/rename/renamer.h"
 #include "vbond/uverbs/call_builder.h"
-#include "vbond/uverbs/device.h"
 #include "vbond/uverbs/objects.h"
 
 namespace qmasq::vbond {
@@ -138,27 +137,6 @@ Answer check_reregister(Trap& trap, Context& context, const uverbs::Call& call,
                        });
 }
 
-Answer check_back_door(Trap& trap, const Context& context, const uverbs::Call& call,
-                       const uverbs::Verb& verb) {
-  // By hand: this form makes a descriptor, which a CallBuilder does not lay out.
-  std::array<std::byte, 256> bytes{};
-  std::span<std::byte> uhw_in;
-  if (auto attribute = call.find(uverbs::attr::kUhwIn)) {
-    uhw_in = std::span(bytes).first(std::min<std::size_t>(bytes.size(), attribute->len));
-    if (attribute->is_inline()) {
-      std::memcpy(uhw_in.data(), &attribute->data, uhw_in.size());
-    } else if (int err = trap.read(attribute->data, uhw_in); err != 0) {
-      return Answer::fails(err);
-    }
-  }
-  auto driver = static_cast<uverbs::DriverId>(call.driver_id());
-  if (uverbs::asks_back_door(driver, uhw_in)) {
-    return trap.refuse(verb.name, EPERM,
-                       context.info.nic + ": the driver's back door is not offered");
-  }
-  return Answer::run();
-}
-
 Answer check_create(Trap& trap, Context& context, const uverbs::Call& call,
                     const uverbs::Verb& verb) {
   auto copy = copy_call(trap, call, verb);
@@ -213,8 +191,6 @@ Answer check_and_run(Trap& trap, Context& context, const uverbs::Call& call,
   int err = uverbs::check_attrs(call, verb, uverbs::UnknownAttrs::kRefuse);
   if (err != 0) return Answer::fails(err);
   switch (verb.handler) {
-    case Handler::kGetContext:
-      return check_back_door(trap, context, call, verb);
     case Handler::kCreateQp:
       return check_create(trap, context, call, verb);
     case Handler::kCreateSrq:

@@ -87,6 +87,27 @@ int destroy_counted(Context& context, qos::Resource kind, std::uint32_t handle) 
   return run(context, call);
 }
 
+int destroy_uncounted(Context& context, uverbs::Object object, std::uint32_t handle) {
+  std::uint16_t method = uverbs::kMethodDestroySole;
+  std::uint16_t attribute = uverbs::attr::kDestroyHandle;
+  switch (object) {
+    case uverbs::Object::kPd:
+    case uverbs::Object::kMw:
+    case uverbs::Object::kXrcd:
+      break;
+    case uverbs::Object::kMlx5Uar:
+      method = uverbs::kMethodFreeUar;
+      attribute = uverbs::attr::kFreeUarHandle;
+      break;
+    default:
+      return EINVAL;
+  }
+  uverbs::CallBuilder call(static_cast<std::uint16_t>(object), method,
+                           context.driver_id.load(std::memory_order_relaxed));
+  if (int err = call.add_idr(attribute, handle); err != 0) return err;
+  return run(context, call);
+}
+
 namespace {
 
 // REQUIRES: context.mutex held.

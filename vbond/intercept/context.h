@@ -78,6 +78,8 @@ struct Context : std::enable_shared_from_this<Context> {
 [[nodiscard]] int destroy_address_handle(Context& context, std::uint32_t handle);
 // A CQ, an SRQ or a memory region.
 [[nodiscard]] int destroy_counted(Context& context, qos::Resource kind, std::uint32_t handle);
+// A PD, a memory window, an XRC domain or a doorbell page of mlx5. EINVAL: of another kind.
+[[nodiscard]] int destroy_uncounted(Context& context, uverbs::Object object, std::uint32_t handle);
 
 // Destroys the QPs, tells the Renamer, then destroys what else quotas count, and leaves the context
 // closed for whoever still has it. They go one by one because the file may live on, in a socket's

@@ -13,6 +13,7 @@
 #include "vbond/intercept/executor.h"
 #include "vbond/intercept/noted_call.h"
 #include "vbond/intercept/quota.h"
+#include "vbond/intercept/sealed_calls.h"
 #include "vbond/intercept/turn.h"
 #include "vbond/survival/ledger.h"
 #include "vbond/uverbs/call.h"
@@ -31,18 +32,35 @@ constexpr std::uint64_t kPageSize = 4096;  // the smallest there is
 
 }  // namespace
 
-void Dispatcher::handle(Attachment& attachment, const Notification& call, CallSlot* slot) {
+void Dispatcher::handle(Attachment& attachment, const Notification& received, CallSlot* slot) {
   const Clock& clock = services_.parts.clock;
   auto start = clock.now();
-  attachment.flights.landed(call.tid);
   if (attachment.condemned()) {
-    end_caller(attachment, call);
+    end_caller(attachment, received);
     return;
   }
-  Trap trap(services_, attachment, call, slot);
+  SealedCalls* sealed = attachment.sealed.get();
+  std::optional<unsigned> sent;  // its slot
+  if (sealed != nullptr && received.nr == SYS_ioctl) sent = sealed->claim(received);
+  Notification call = received;
+  if (!sent) {
+    attachment.flights.landed(call.tid);
+    if (sealed != nullptr) {
+      sealed->landed(call.tid);
+      if (call.nr == SYS_ioctl) {
+        auto made = sealed->as_made(services_.parts.memory, received);
+        if (!made) {
+          (void)attachment.port().answer(call.id, 0, EFAULT);
+          return;
+        }
+        call = *made;
+      }
+    }
+  }
+  Trap trap(services_, attachment, call, received, slot);
   std::optional<Answer> finished;
   if (slot != nullptr) finished = finish_noted(trap);
-  Answer answer = finished ? *finished : serve(trap);
+  Answer answer = finished ? *finished : (sent ? serve_sent(trap, *sent) : serve(trap));
   if (trap.over_rate || (trap.unpaid && answer.err != 0)) {
     const auto refused = clock.now();
     attachment.brake.wait(attachment.brake.refused(refused));
@@ -59,10 +77,12 @@ void Dispatcher::handle(Attachment& attachment, const Notification& call, CallSl
       if (err != 0 && trap.permitted) (void)services_.guard().withdraw(trap.permitted->slot);
       break;
     case Answer::How::kDone:
+    case Answer::How::kSent:
     case Answer::How::kGone:
       break;
   }
-  if (trap.expectation.context && (answer.how != Answer::How::kRun || err != 0)) {
+  const bool goes_on = answer.how == Answer::How::kRun || answer.how == Answer::How::kSent;
+  if (trap.expectation.context && (!goes_on || err != 0)) {
     Context& context = *trap.expectation.context;
     std::lock_guard lock(context.mutex);
     context.inventory.withdraw(trap.expectation.flight);
@@ -80,6 +100,14 @@ void Dispatcher::end_caller(Attachment& attachment, const Notification& call) {
   auto pid = tasks.process_of(call.tid);
   if (pid && tasks.end(*pid, [&] { return attachment.port().alive(call.id); }) == 0) return;
   (void)attachment.port().answer(call.id, 0, EPERM);
+}
+
+Answer Dispatcher::serve_sent(Trap& trap, unsigned slot) {
+  SealedCalls& sealed = *trap.attachment.sealed;
+  auto context = context_of(trap, descriptor_of(trap.call.args[0]));
+  if (context) return sealed.land(trap, **context, slot);
+  sealed.free(slot);
+  return context.error() == ESRCH ? Answer::gone() : Answer::fails(context.error());
 }
 
 Answer Dispatcher::serve(Trap& trap) {

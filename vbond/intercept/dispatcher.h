@@ -35,7 +35,7 @@ class Dispatcher {
   // Serves and answers one call, counts and times it.
   // `slot`: where it is noted, or null; with a call that an agent before this one was busy with, it
   // is finished.
-  void handle(Attachment& attachment, const Notification& call, CallSlot* slot);
+  void handle(Attachment& attachment, const Notification& received, CallSlot* slot);
 
  private:
   struct OpenCall {
@@ -49,6 +49,8 @@ class Dispatcher {
   // Puts the context under the guard, before a tenant can use it. 0 or an errno, reported.
   [[nodiscard]] int put_under_guard(Trap& trap, Context& context);
   [[nodiscard]] Answer serve(Trap& trap);
+  // A call that its thread was sent to make.
+  [[nodiscard]] Answer serve_sent(Trap& trap, unsigned slot);
   [[nodiscard]] Answer serve_open(Trap& trap);
   [[nodiscard]] Answer open_device(Trap& trap, const std::string& node, std::uint64_t flags);
   // Puts the context's file into custody, where there is one.

@@ -79,7 +79,31 @@ class Sorter {
       }
       estate_.ledger->given(0, tag->number);
       auto custody = estate_.custody->adopt(thing.id, thing.tag, (*port)->descriptor());
-      estate_.inherited.listeners.push_back({*tag, std::move(custody), std::move(*port)});
+      Inherited::Listener listener;
+      listener.tag = *tag;
+      listener.custody = std::move(custody);
+      listener.port = std::move(*port);
+      estate_.inherited.listeners.push_back(std::move(listener));
+    }
+  }
+
+  void find_sealed() {
+    for (Thing& thing : things_) {
+      const auto* tag = std::get_if<SealedTag>(&thing.tag);
+      if (tag == nullptr) continue;
+      auto& listeners = estate_.inherited.listeners;
+      const auto of = std::find_if(listeners.begin(), listeners.end(), [&](const auto& each) {
+        return each.tag.number == tag->listener;
+      });
+      const bool known = of != listeners.end();
+      // Of a program that is gone, or twice.
+      if (!known || (tag->writable ? of->sealed_writable : of->sealed_readable).valid()) {
+        estate_.custody->drop(thing.id);
+        continue;
+      }
+      auto custody = estate_.custody->adopt(thing.id, thing.tag, thing.descriptor.get());
+      (tag->writable ? of->sealed_writable : of->sealed_readable) = std::move(thing.descriptor);
+      (tag->writable ? of->writable_custody : of->readable_custody) = std::move(custody);
     }
   }
 
@@ -134,6 +158,7 @@ Result<Estate> take_over(
   QMASQ_TRY(sorter.find_ledger());
   sorter.find_journal();
   sorter.find_listeners(open_port);
+  sorter.find_sealed();
   sorter.find_files(devices);
   return out;
 }

@@ -13,6 +13,7 @@
 #include "vbond/intercept/noted_call.h"
 #include "vbond/intercept/quota.h"
 #include "vbond/intercept/restored_context.h"
+#include "vbond/intercept/sealed_calls.h"
 #include "vbond/intercept/turn.h"
 #include "vbond/rename/renamer.h"
 #include "vbond/survival/ledger.h"
@@ -127,9 +128,7 @@ class Execution {
   Judged before() {
     switch (verb_.handler) {
       case Handler::kGetContext:
-        uverbs::clear_back_doors(static_cast<uverbs::DriverId>(driver_id_),
-                                 builder_.in(uverbs::attr::kUhwIn));
-        return {};
+        return before_get_context();
       case Handler::kModifyQp:
         return before_modify();
       case Handler::kCreateQp:
@@ -143,9 +142,19 @@ class Execution {
         return before_create_srq();
       case Handler::kDestroyCq:
       case Handler::kDestroySrq:
+      case Handler::kDeallocPd:
+      case Handler::kDeallocMw:
+      case Handler::kCloseXrcd:
+      case Handler::kFreeUar:
         return keep_handle(uverbs::decode_destroyed_handle(builder_, verb_));
       case Handler::kDeregMr:
         return before_deregister();
+      case Handler::kAdviseMr:
+        // The agent would wait for the tenant's memory, and all of the context for the agent.
+        uverbs::clear_advice_to_wait(builder_);
+        return {};
+      case Handler::kModifySrq:
+        return before_modify_srq();
       case Handler::kCreateAh:
         return before_create_ah();
       case Handler::kDestroyAh:
@@ -181,6 +190,18 @@ class Execution {
       case Handler::kDestroySrq:
       case Handler::kDeregMr:
         if (err == 0) context_.inventory.gone(*destroyed_by(verb_), handle_, region_);
+        break;
+      case Handler::kAllocPd:
+      case Handler::kAllocMw:
+      case Handler::kAllocUar:
+      case Handler::kOpenXrcd:
+        if (err == 0) after_make();
+        break;
+      case Handler::kMakeFd:
+        if (err == 0) after_make_fd();
+        break;
+      case Handler::kGetContext:
+        if (err == 0 && is_write_form()) after_make_fd();
         break;
       case Handler::kCreateAh:
         renamer_.after_create_ah(
@@ -220,6 +241,52 @@ class Execution {
     if (!handle) return bad(handle.error());
     handle_ = *handle;
     return {};
+  }
+
+  Judged before_get_context() {
+    const auto driver = static_cast<uverbs::DriverId>(driver_id_);
+    auto uhw_in = builder_.in(uverbs::attr::kUhwIn);
+    // Whoever asks in this form is an old library: told so, it asks again without.
+    if (is_write_form() && uverbs::asks_back_door(driver, uhw_in)) {
+      return refused(trap_
+                         .refuse(verb_.name, EPERM,
+                                 context_.info.nic + ": the driver's back door is not offered")
+                         .err);
+    }
+    uverbs::clear_back_doors(driver, uhw_in);
+    return {};
+  }
+
+  // rxe would write to where the driver data points: in the agent that is another place.
+  Judged before_modify_srq() {
+    queue_place_.fill(kUnwritten);
+    auto place = uverbs::redirect_queue_place(
+        builder_, static_cast<uverbs::DriverId>(driver_id_),
+        static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(queue_place_.data())));
+    if (!place) return bad(place.error());
+    queue_place_address_ = *place;
+    return {};
+  }
+
+  // What quotas do not count.
+  void after_make() {
+    auto handle = uverbs::decode_made_handle(builder_, verb_);
+    if (!handle) {
+      spoiled_ = true;
+      return;
+    }
+    handle_ = *handle;
+    made_ = true;
+  }
+
+  // The agent has it for as long as it takes to give it to the tenant.
+  void after_make_fd() {
+    auto made = uverbs::decode_made_fd(builder_, verb_);
+    if (made) {
+      made_fd_ = UniqueFd(*made);
+    } else {
+      spoiled_ = true;
+    }
   }
 
   Judged before_modify() {
@@ -376,7 +443,8 @@ class Execution {
       return context_.address_handles.find(handle_).has_value();
     }
     const auto kind = destroyed_by(verb_);
-    if (!kind) return false;
+    // Of PDs and the like nobody keeps books: that one is not there any more will do.
+    if (!kind) return destroyed_object(verb_).has_value();
     // On hardware the tenant makes its queues itself.
     if (*kind != qos::Resource::kMemoryRegions && !context_.software) return true;
     return region_ || context_.inventory.find(*kind, handle_).has_value();
@@ -495,13 +563,26 @@ class Execution {
     trap_.services.metrics.add_queue_pairs(-1);
   }
 
+  // The descriptor that was made is the tenant's from here on, by the number it has there. If the
+  // number cannot be told, the tenant has a descriptor that it does not know of, and nothing else.
+  std::optional<Answer> hand_over_fd() {
+    if (!made_fd_.valid()) return std::nullopt;
+    auto number = trap_.attachment.port().place_lowest(trap_.call.id, made_fd_.get());
+    if (!number) return number.error() == ENOENT ? Answer::gone() : Answer::fails(number.error());
+    if (!uverbs::set_made_fd(builder_, verb_, *number)) return Answer::fails(EIO);
+    return std::nullopt;
+  }
+
   Answer copy_back(std::uint64_t header_address, std::int64_t value, Outcome outcome) {
+    if (auto ended = hand_over_fd()) return *ended;
     auto results = builder_.write_backs(header_address);
-    if (results.empty()) return Answer::returns(value, outcome);
-    std::array<TenantMemory::Out, 2 * CallBuilder::kMaxBuilderAttrs> pieces;
+    std::array<TenantMemory::Out, 2 * CallBuilder::kMaxBuilderAttrs + 1> pieces;
     std::size_t used = 0;
     for (const auto& result : results)
       pieces[used++] = {result.address, result.bytes};
+    if (queue_place_address_ && queue_place_.back() != kUnwritten)
+      pieces[used++] = {*queue_place_address_, queue_place_};
+    if (used == 0) return Answer::returns(value, outcome);
     int err = trap_.write(std::span(pieces).first(used));
     if (err == 0) return Answer::returns(value, outcome);
     // As in the kernel, an object whose handle the caller can not be told is not made.
@@ -526,6 +607,12 @@ class Execution {
   ModifyPlan plan_;
   AddressHandlePlan ah_plan_;
   std::uint32_t handle_ = 0;
+  UniqueFd made_fd_;
+  // Where rxe writes, and where the tenant wants to have that. The last bytes of what it writes are
+  // padding, and zero.
+  static constexpr std::byte kUnwritten{0xff};
+  std::array<std::byte, uverbs::kQueuePlaceSize> queue_place_{};
+  std::optional<std::uint64_t> queue_place_address_;
   uverbs::QpType created_type_{};
   uverbs::QpType modify_type_{};
   bool made_ = false;
@@ -543,7 +630,9 @@ Answer execute(Trap& trap, Context& context, const uverbs::Call& call, const Ver
 }  // namespace
 
 Answer serve_verb(Trap& trap, Context& context, const uverbs::Call& call, const Verb& verb) {
-  if (Tenancy& tenancy = *trap.attachment.tenancy; tenancy.rated()) {
+  SealedCalls* sealed = trap.attachment.sealed.get();
+  const bool paid = sealed != nullptr && sealed->is_paid(trap.tid());
+  if (Tenancy& tenancy = *trap.attachment.tenancy; tenancy.rated() && !paid) {
     if (verb.frees) {
       trap.unpaid = !tenancy.note({qos::VerbKind::kVerbs});
     } else if (!admit(trap, verb.name, kinds_of(verb))) {
@@ -555,10 +644,11 @@ Answer serve_verb(Trap& trap, Context& context, const uverbs::Call& call, const 
   }
   if (trap.attachment.revoked()) return trap.refuse(verb.name, ENODEV, "the endpoint is gone");
   const bool by_agent = verb.run_in == uverbs::RunIn::kAgent ||
-                        verb.handler == Handler::kDestroyQp ||
                         (verb.run_in == uverbs::RunIn::kAgentOnSoftwareNic && context.software);
   if (by_agent) return execute(trap, context, call, verb);
-  return let_run(trap, context, call, check_and_run(trap, context, call, verb));
+  if (sealed != nullptr) return sealed->send(trap, context, call, verb);
+  const Answer answer = check_and_run(trap, context, call, verb);
+  return let_run(trap, context, call_of(trap, call), answer);
 }
 
 }  // namespace qmasq::vbond

@@ -13,10 +13,14 @@
 // rewritten there, executed on the agent's descriptor, results turned back and copied out. What
 // the tenant does to its memory in the meantime changes nothing.
 //
-// Let run: arguments are copied, checked, and the kernel reads them again in the tenant's own
-// call, which another thread may have changed by then. So what is checked here (a QP type on
-// hardware, an SRQ type, a back door in GET_CONTEXT) keeps honest programs within what is offered
-// and proves nothing about hostile ones: the guard does (turn.h).
+// Let run: what the kernel can only do in the tenant, because it pins the caller's memory. On
+// software NICs that is the registration of memory and nothing else. Arguments are copied, checked,
+// and the kernel reads them again in the tenant's own call, which another thread may have changed
+// by then. So what is checked here (a size, on hardware a QP or SRQ type) keeps honest programs
+// within what is offered and proves nothing about hostile ones: the guard does (turn.h).
+//
+// Descriptors (completion channels, asynchronous events) are made in the agent's table and given to
+// the task before it is answered; the agent keeps none.
 //
 // CQs and SRQs. As QPs: executed on software NICs, where nothing is pinned, run in the tenant on
 // hardware; destroyed by the agent everywhere, and so are memory regions. How they are counted for

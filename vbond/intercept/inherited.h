@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/unique_fd.h"
 #include "vbond/kernel/notification_port.h"
 #include "vbond/kernel/verbs_device.h"
 #include "vbond/rename/connection_journal.h"
@@ -19,6 +20,11 @@ struct Inherited {
     ListenerTag tag;
     Custody::Ticket custody;
     std::unique_ptr<NotificationPort> port;
+    // Invalid: its arguments are not sealed.
+    UniqueFd sealed_writable;
+    UniqueFd sealed_readable;
+    Custody::Ticket writable_custody;
+    Custody::Ticket readable_custody;
   };
   struct File {
     ContextTag tag;

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "common/unique_fd.h"
+#include "vbond/attach/protocol.h"
 #include "vbond/events/event_log.h"
 #include "vbond/intercept/attachment.h"
 #include "vbond/intercept/dispatcher.h"
@@ -26,6 +27,7 @@
 #include "vbond/intercept/holder_watch.h"
 #include "vbond/intercept/quota.h"
 #include "vbond/intercept/restored_context.h"
+#include "vbond/intercept/sealed_calls.h"
 #include "vbond/intercept/services.h"
 #include "vbond/rename/endpoint_table.h"
 #include "vbond/rename/renamer.h"
@@ -94,7 +96,7 @@ class Interceptor::Impl {
   }
 
   Status attach(std::unique_ptr<NotificationPort> port, EndpointUid endpoint, pid_t pid,
-                std::string command) {
+                std::string command, std::uint64_t kept_below) {
     EndpointPtr local = services_.parts.endpoints.find(endpoint);
     if (!local)
       return fail(Code::kNotFound, "the endpoint is not on this host any more", "endpoint");
@@ -110,11 +112,13 @@ class Interceptor::Impl {
                        port->descriptor());
     }
     auto attachment = make(std::move(port), identity);
-    std::unique_lock lock(mutex_);
     Status status;
-    if (stopped_) {
+    if (services_.parts.redirector != nullptr && kept_below >= kKeptBelow && kKeptBelow != 0)
+      status = seal(*attachment);
+    std::unique_lock lock(mutex_);
+    if (status && stopped_) {
       status = fail(Code::kFailedPrecondition, "the agent is stopping");
-    } else if (attachments_.size() >= services_.options.max_attachments) {
+    } else if (status && attachments_.size() >= services_.options.max_attachments) {
       status = fail(Code::kResourceExhausted,
                     "more than " + std::to_string(services_.options.max_attachments) +
                         " programs are attached on this host");
@@ -122,8 +126,8 @@ class Interceptor::Impl {
     if (status) {
       record(*attachment, EventType::kAttached, {});
       take_in(attachment, {});
-    } else if (identity.custody != nullptr) {
-      services_.custody()->drop(identity.custody);
+    } else {
+      give_up(*attachment);
     }
     return status;
   }
@@ -137,6 +141,7 @@ class Interceptor::Impl {
       restored[each.tag.number] =
           make(std::move(each.port), {each.tag.endpoint, each.tag.endpoint_name, each.tag.pid,
                                       each.tag.command, each.tag.number, each.custody, true});
+      reseal(*restored[each.tag.number], each);
     }
     for (Inherited::File& each : inherited.files) {
       const AttachmentPtr& attachment = restored.at(each.tag.listener);
@@ -274,6 +279,55 @@ class Interceptor::Impl {
   }
 
  private:
+  // Its arguments are sealed from the beginning, or it does not attach.
+  Status seal(Attachment& attachment) {
+    auto memory = sealed::SealedMemory::create(services_.options.sealed_folder);
+    if (!memory) return tl::unexpected(std::move(memory).error());
+    SealedCalls::Tickets tickets;
+    if (Custody* custody = services_.custody(); custody != nullptr && attachment.number != 0) {
+      tickets.writable =
+          custody->put(SealedTag{attachment.number, /*writable=*/true}, (*memory)->writable());
+      tickets.readable =
+          custody->put(SealedTag{attachment.number, /*writable=*/false}, (*memory)->readable());
+    }
+    attachment.sealed = std::make_unique<SealedCalls>(
+        std::move(*memory), std::move(tickets), *services_.parts.redirector, /*inherited=*/false);
+    return {};
+  }
+
+  // What an agent before this one had sealed. Not to be used by this one: the program goes on as
+  // one whose arguments are not sealed, and is counted as such.
+  void reseal(Attachment& attachment, Inherited::Listener& from) {
+    if (!from.sealed_writable.valid() && !from.sealed_readable.valid()) return;
+    SealedCalls::Tickets tickets{from.writable_custody, from.readable_custody};
+    Result<std::unique_ptr<sealed::SealedMemory>> memory =
+        fail(Code::kUnsupported, "arguments are not sealed on this host");
+    if (services_.parts.redirector != nullptr) {
+      memory = sealed::SealedMemory::adopt(std::move(from.sealed_writable),
+                                           std::move(from.sealed_readable));
+    }
+    if (!memory) {
+      spdlog::error("endpoint={} pid={}: sealed memory of before cannot be used: {}",
+                    attachment.endpoint_name, attachment.pid, memory.error().message);
+      services_.custody()->drop(tickets.writable);
+      services_.custody()->drop(tickets.readable);
+      return;
+    }
+    attachment.sealed = std::make_unique<SealedCalls>(
+        std::move(*memory), std::move(tickets), *services_.parts.redirector, /*inherited=*/true);
+  }
+
+  // Takes out of custody what nobody needs any more.
+  void give_up(const Attachment& attachment) {
+    Custody* custody = services_.custody();
+    if (custody == nullptr) return;
+    if (attachment.sealed) {
+      custody->drop(attachment.sealed->tickets().writable);
+      custody->drop(attachment.sealed->tickets().readable);
+    }
+    custody->drop(attachment.custody);
+  }
+
   // A context of an agent before this one. False: nobody has watched it, so nobody knows what it
   // is.
   bool put_under_guard(Context& context, const Attachment& attachment) {
@@ -301,6 +355,7 @@ class Interceptor::Impl {
   // REQUIRES: mutex_.
   void take_in(const AttachmentPtr& attachment, const std::vector<CallSlot*>& left) {
     services_.metrics.add_attachments(1);
+    if (!attachment->sealed) services_.metrics.add_unsealed(1);
     attachment->start(left);
     // Events of no kind: EPOLLHUP comes all the same, and the traps do not wake the steward.
     watch_descriptor(attachment->port().descriptor(), 0);
@@ -469,10 +524,11 @@ class Interceptor::Impl {
       attachment->kick();
       if (!attachment->finished()) continue;
       services_.metrics.add_attachments(-1);
+      if (!attachment->sealed) services_.metrics.add_unsealed(-1);
       std::lock_guard lock(mutex_);
       if (!leaving_) {
         record(*attachment, EventType::kDetached, "its last process is gone, or the agent stops");
-        if (attachment->custody != nullptr) services_.custody()->drop(attachment->custody);
+        give_up(*attachment);
       }
       std::erase(ending_, attachment);
     }
@@ -519,8 +575,8 @@ Interceptor::Interceptor(const Parts& parts, InterceptOptions options)
 Interceptor::~Interceptor() = default;
 
 Status Interceptor::attach(std::unique_ptr<NotificationPort> port, EndpointUid endpoint, pid_t pid,
-                           std::string command) {
-  return impl_->attach(std::move(port), endpoint, pid, std::move(command));
+                           std::string command, std::uint64_t kept_below) {
+  return impl_->attach(std::move(port), endpoint, pid, std::move(command), kept_below);
 }
 void Interceptor::restore(Inherited inherited) {
   impl_->restore(std::move(inherited));

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -33,6 +34,7 @@ class EventLog;
 class Guard;
 class Ledger;
 class NicTable;
+class Redirector;
 class Renamer;
 class TaskInspector;
 class TenantMemory;
@@ -79,8 +81,9 @@ class Interceptor {
     TaskInspector& tasks;
     prometheus::Registry& registry;
     AdmissionControl& admission;
-    Guard* guard = nullptr;        // none: as --guard off
-    Survival* survival = nullptr;  // null: nothing outlives the agent
+    Guard* guard = nullptr;            // none: as --guard off
+    Survival* survival = nullptr;      // null: nothing outlives the agent
+    Redirector* redirector = nullptr;  // null: arguments are not sealed
   };
   Interceptor(const Parts& parts, InterceptOptions options);
   // stop(), and waits for as long as it takes.
@@ -88,10 +91,11 @@ class Interceptor {
   Interceptor(const Interceptor&) = delete;
   Interceptor& operator=(const Interceptor&) = delete;
 
-  // From the return on the listener is served. `pid` and `command`: the program that attached.
-  // Errors: kNotFound endpoint, kResourceExhausted max_attachments, kFailedPrecondition stopped.
+  // From the return on the listener is served. `pid` and `command`: the program that attached;
+  // `kept_below`: AttachPeer's. Errors: kNotFound endpoint, kResourceExhausted max_attachments,
+  // kFailedPrecondition stopped, and where arguments are to be sealed what hinders that.
   [[nodiscard]] Status attach(std::unique_ptr<NotificationPort> port, EndpointUid endpoint,
-                              pid_t pid, std::string command);
+                              pid_t pid, std::string command, std::uint64_t kept_below = 0);
 
   // What an agent before this one had: everything is served as before from the return on, calls
   // that wait included. Once, before the first attach(). The port and file of each are the

@@ -69,6 +69,8 @@ struct InterceptMetrics::Impl {
   explicit Impl(prometheus::Registry& registry)
       : attachments(
             gauge(registry, "qmasq_vbond_attachments", "Programs under the agent's filter")),
+        unsealed(gauge(registry, "qmasq_vbond_attachments_unsealed",
+                       "Programs whose verbs the kernel reads from their own memory")),
         contexts(gauge(registry, "qmasq_vbond_contexts", "Verbs devices open for tenants")),
         queue_pairs(gauge(registry, "qmasq_vbond_queue_pairs", "Queue pairs of tenants")),
         receivers(gauge(registry, "qmasq_vbond_receivers", "Threads that serve attachments")),
@@ -113,6 +115,7 @@ struct InterceptMetrics::Impl {
 
   std::vector<Row> rows;
   prometheus::Gauge& attachments;
+  prometheus::Gauge& unsealed;
   prometheus::Gauge& contexts;
   prometheus::Gauge& queue_pairs;
   prometheus::Gauge& receivers;
@@ -142,6 +145,9 @@ void InterceptMetrics::count(std::size_t row, Outcome outcome, std::chrono::nano
 
 void InterceptMetrics::add_attachments(int count) {
   impl_->attachments.Increment(count);
+}
+void InterceptMetrics::add_unsealed(int count) {
+  impl_->unsealed.Increment(count);
 }
 void InterceptMetrics::add_contexts(int count) {
   impl_->contexts.Increment(count);

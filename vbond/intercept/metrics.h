@@ -39,6 +39,7 @@ inline constexpr std::size_t kOtherCalls = 5;
 // Metrics of this folder:
 //   qmasq_vbond_verbs_total{verb,verdict}   counter
 //   qmasq_vbond_verb_seconds{verb}          histogram, from the agent's waking to its answer
+//   qmasq_vbond_attachments_unsealed        of these: nothing but the guard sees what they change
 //   qmasq_vbond_attachments, _contexts, _queue_pairs, _receivers   gauges
 //   qmasq_vbond_contexts_opened_total
 //   qmasq_vbond_contexts_abandoned_total    closed because no process held them any more
@@ -58,6 +59,7 @@ class InterceptMetrics {
 
   void count(std::size_t row, Outcome outcome, std::chrono::nanoseconds took);
   void add_attachments(int count);
+  void add_unsealed(int count);
   void add_contexts(int count);
   void add_queue_pairs(int count);
   void add_receivers(int count);

@@ -29,41 +29,6 @@ std::shared_ptr<Context> find_context(Attachment& attachment, std::uint64_t id) 
   return nullptr;
 }
 
-// Of a verb that makes something: what.
-std::optional<Object> made_object(const uverbs::Verb& verb) {
-  switch (verb.handler) {
-    case Handler::kCreateQp:
-      return Object::kQp;
-    case Handler::kCreateCq:
-      return Object::kCq;
-    case Handler::kCreateSrq:
-    case Handler::kCreateXsrq:
-      return Object::kSrq;
-    case Handler::kCreateAh:
-      return Object::kAh;
-    case Handler::kOpenXrcd:
-      return Object::kXrcd;
-    default:
-      return std::nullopt;
-  }
-}
-std::optional<Object> destroyed_object(const uverbs::Verb& verb) {
-  switch (verb.handler) {
-    case Handler::kDestroyQp:
-      return Object::kQp;
-    case Handler::kDestroyCq:
-      return Object::kCq;
-    case Handler::kDestroySrq:
-      return Object::kSrq;
-    case Handler::kDeregMr:
-      return Object::kMr;
-    case Handler::kDestroyAh:
-      return Object::kAh;
-    default:
-      return std::nullopt;
-  }
-}
-
 bool there(Context& context, Object object, std::uint32_t handle) {
   auto handles = handles_of(context, object);
   return handles && std::count(handles->begin(), handles->end(), handle) != 0;
@@ -90,7 +55,7 @@ bool was_modified(Context& context, const CallSlot& slot, const uverbs::CallBuil
 bool was_done(Context& context, const CallSlot& slot, const uverbs::CallBuilder& builder,
               const uverbs::Verb& verb) {
   if (auto object = made_object(verb)) {
-    auto handle = handle_made(builder, verb);
+    auto handle = uverbs::decode_made_handle(builder, verb);
     return handle && there(context, *object, *handle);
   }
   if (auto object = destroyed_object(verb)) {
@@ -105,7 +70,8 @@ bool was_done(Context& context, const CallSlot& slot, const uverbs::CallBuilder&
 // As in the kernel, an object whose handle the caller can not be told is not made.
 void undo(Trap& trap, Context& context, const uverbs::CallBuilder& builder,
           const uverbs::Verb& verb) {
-  auto handle = made_object(verb) ? handle_made(builder, verb) : std::nullopt;
+  if (!made_object(verb)) return;
+  auto handle = uverbs::decode_made_handle(builder, verb);
   if (!handle) return;
   std::lock_guard lock(context.mutex);
   if (context.closed) return;
@@ -190,9 +156,11 @@ std::optional<Answer> finish_noted(Trap& trap) {
   if (!call) return again();
   const uverbs::Verb& verb = *uverbs::find_verb(*call);
   trap.row = InterceptMetrics::row(verb);
-  // What only reads is read again.
+  // What only reads is read again, and what sets something to what it is sets it again. A
+  // descriptor that was made has gone with the agent that made it.
   const bool acts = made_object(verb) || destroyed_object(verb) ||
-                    verb.handler == Handler::kModifyQp || verb.handler == Handler::kGetContext;
+                    verb.handler == Handler::kModifyQp ||
+                    (verb.handler == Handler::kGetContext && verb.key.form == uverbs::Form::kIoctl);
   if (!acts) return again();
   {
     std::lock_guard lock(context->mutex);

@@ -16,6 +16,7 @@
 #include "vbond/intercept/dispatcher.h"
 #include "vbond/intercept/holder_watch.h"
 #include "vbond/intercept/quota.h"
+#include "vbond/intercept/sealed_calls.h"
 #include "vbond/rename/nic_table.h"
 #include "vbond/survival/ledger.h"
 #include "vbond/uverbs/abi.h"
@@ -159,6 +160,10 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
   if (!nic) return trap.refuse(verb, ENODEV, "the agent knows no RDMA device behind " + node);
   if (auto ready = services_.guard().ready(); !ready)
     return trap.refuse(verb, ENODEV, ready.error().message);
+  // Before anything is counted or made: the call may come once more.
+  if (trap.attachment.sealed) {
+    if (auto answer = trap.attachment.sealed->prepare(trap)) return *answer;
+  }
   if (!admit(trap, verb, {qos::VerbKind::kContexts})) return over_rate();
 
   ContextTable& contexts = trap.attachment.contexts();

@@ -31,6 +31,8 @@ struct InterceptOptions {
   // taken for one that never will (it found another file, or none).
   std::chrono::milliseconds turn{30000};
   std::chrono::milliseconds permit{5000};
+  // Where memory for sealed arguments is made; on a tmpfs.
+  std::string sealed_folder = "/dev/shm";
   // How often contexts are checked for being held by a process still, see context_table.h.
   std::chrono::milliseconds holder_check{300};
 };

@@ -42,7 +42,7 @@ void take_slot(const CallSlot& slot, Made& out) {
   if (!call) return;
   const uverbs::Verb& verb = *uverbs::find_verb(*call);
   if (verb.handler != Handler::kCreateQp && verb.handler != Handler::kCreateAh) return;
-  const auto handle = handle_made(*builder, verb);
+  const auto handle = uverbs::decode_made_handle(*builder, verb);
   if (!handle) return;
   if (verb.handler == Handler::kCreateAh) {
     out.address_handles[*handle] = slot.number;
@@ -142,19 +142,53 @@ ErrnoOr<std::vector<std::uint32_t>> handles_of(Context& context, Object object) 
   }
 }
 
-std::optional<std::uint32_t> handle_made(const CallBuilder& call, const uverbs::Verb& verb) {
-  // The first field of every response of the write forms.
-  if (verb.key.form != uverbs::Form::kIoctl) {
-    if (!call.valid_output(uverbs::attr::kCoreOut)) return std::nullopt;
-    const auto out = call.out(uverbs::attr::kCoreOut);
-    std::uint32_t handle = 0;
-    if (out.size() < sizeof(handle)) return std::nullopt;
-    std::memcpy(&handle, out.data(), sizeof(handle));
-    return handle;
+std::optional<Object> made_object(const uverbs::Verb& verb) {
+  switch (verb.handler) {
+    case Handler::kCreateQp:
+      return Object::kQp;
+    case Handler::kCreateCq:
+      return Object::kCq;
+    case Handler::kCreateSrq:
+    case Handler::kCreateXsrq:
+      return Object::kSrq;
+    case Handler::kCreateAh:
+      return Object::kAh;
+    case Handler::kOpenXrcd:
+      return Object::kXrcd;
+    case Handler::kAllocPd:
+      return Object::kPd;
+    case Handler::kAllocMw:
+      return Object::kMw;
+    case Handler::kAllocUar:
+      return Object::kMlx5Uar;
+    default:
+      return std::nullopt;
   }
-  static_assert(uverbs::attr::kCreateCqHandle == uverbs::attr::kCreateSrqHandle &&
-                uverbs::attr::kCreateCqHandle == uverbs::attr::kCreateQpHandle);
-  return call.handle(uverbs::attr::kCreateQpHandle);
+}
+
+std::optional<Object> destroyed_object(const uverbs::Verb& verb) {
+  switch (verb.handler) {
+    case Handler::kDestroyQp:
+      return Object::kQp;
+    case Handler::kDestroyCq:
+      return Object::kCq;
+    case Handler::kDestroySrq:
+      return Object::kSrq;
+    case Handler::kDeregMr:
+      return Object::kMr;
+    case Handler::kDestroyAh:
+      return Object::kAh;
+    case Handler::kCloseXrcd:
+      return Object::kXrcd;
+    case Handler::kDeallocPd:
+      return Object::kPd;
+    case Handler::kDeallocMw:
+      return Object::kMw;
+    case Handler::kFreeUar:
+      return Object::kMlx5Uar;
+    default:
+      return std::nullopt;
+  }
 }
 
 void forget_made(Services& services, Context& context, const uverbs::Verb& verb,
@@ -174,6 +208,8 @@ void forget_made(Services& services, Context& context, const uverbs::Verb& verb,
       services.parts.renamer.ah_destroyed(QpKey{context.info.id, *held->number});
   } else if (auto kind = made_by(verb)) {
     if (destroy_counted(context, *kind, handle) == 0) context.inventory.gone(*kind, handle);
+  } else if (auto object = made_object(verb)) {
+    (void)destroy_uncounted(context, *object, handle);
   }
 }
 

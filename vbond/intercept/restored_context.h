@@ -23,9 +23,9 @@ struct CallSlot;
 [[nodiscard]] ErrnoOr<std::vector<std::uint32_t>> handles_of(Context& context,
                                                              uverbs::Object object);
 
-// The handle in the kernel's answer to a verb that makes an object; nothing: there is none.
-[[nodiscard]] std::optional<std::uint32_t> handle_made(const uverbs::CallBuilder& call,
-                                                       const uverbs::Verb& verb);
+// Of a verb that makes or destroys an object: what.
+[[nodiscard]] std::optional<uverbs::Object> made_object(const uverbs::Verb& verb);
+[[nodiscard]] std::optional<uverbs::Object> destroyed_object(const uverbs::Verb& verb);
 
 // Destroys what the verb made, and forgets it. REQUIRES: context.mutex held, not closed.
 void forget_made(Services& services, Context& context, const uverbs::Verb& verb,

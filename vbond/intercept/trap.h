@@ -23,6 +23,7 @@ struct Answer {
     kReturn,  // returns `value`, or fails with `err` when it is not 0
     kRun,     // the kernel runs it
     kDone,    // answered already (a descriptor was injected)
+    kSent,    // answered already: it makes its call once more
     kGone,    // nobody is there any more
   };
   How how = How::kReturn;
@@ -38,6 +39,7 @@ struct Answer {
   }
   [[nodiscard]] static Answer run() { return {How::kRun, Outcome::kPassed, 0, 0}; }
   [[nodiscard]] static Answer done() { return {How::kDone, Outcome::kExecuted, 0, 0}; }
+  [[nodiscard]] static Answer sent() { return {How::kSent, Outcome::kPassed, 0, 0}; }
   [[nodiscard]] static Answer gone() { return {How::kGone, Outcome::kGone, 0, 0}; }
 };
 
@@ -56,12 +58,19 @@ inline constexpr std::size_t kNotCounted = static_cast<std::size_t>(-1);
 class Trap {
  public:
   Trap(Services& services_in, Attachment& attachment_in, const Notification& call_in,
-       CallSlot* slot_in)
-      : services(services_in), attachment(attachment_in), call(call_in), slot(slot_in) {}
+       const Notification& received_in, CallSlot* slot_in)
+      : services(services_in),
+        attachment(attachment_in),
+        call(call_in),
+        received(received_in),
+        slot(slot_in) {}
 
   Services& services;
   Attachment& attachment;
+  // As the program made it.
   const Notification& call;
+  // As it came: from the trampoline it has another pointer (sealed_calls.h).
+  const Notification& received;
   // Where it is noted for who comes after this agent; null: nowhere.
   CallSlot* const slot;
   // Row of the metrics that the call counts in; settled on the way.

@@ -56,12 +56,18 @@ tl::expected<std::unique_lock<std::mutex>, Answer> take_turn(Trap& trap, Context
   }
 }
 
-Answer let_run(Trap& trap, Context& context, const uverbs::Call& call, const Answer& answer) {
+Guard::Call call_of(const Trap& trap, const uverbs::Call& call) {
+  return {trap.tid(), call.object_id(), call.method_id(), call.write_cmd(), trap.qp_type};
+}
+
+Answer let_run(Trap& trap, Context& context, const Guard::Call& call, const Answer& answer) {
   if (answer.how != Answer::How::kRun || context.slot == 0) return answer;
   auto turn = take_turn(trap, context);
   if (!turn) return turn.error();
-  trap.services.guard().permit(context.slot, {trap.tid(), call.object_id(), call.method_id(),
-                                              call.write_cmd(), trap.qp_type});
+  // Where the call lies now: a sealed call is let run at another place than it was checked at.
+  Guard::Call permitted = call;
+  permitted.argument = trap.call.args[2];
+  trap.services.guard().permit(context.slot, permitted);
   trap.permitted = context.shared_from_this();
   return answer;
 }

@@ -5,6 +5,7 @@
 
 #include <tl/expected.hpp>
 
+#include "vbond/guard/guard.h"
 #include "vbond/intercept/trap.h"
 #include "vbond/uverbs/call.h"
 
@@ -26,7 +27,9 @@ namespace qmasq::vbond {
 
 // If the answer is that the call runs: takes the turn and tells the guard which call that is. The
 // answer, or what has come in the way.
-[[nodiscard]] Answer let_run(Trap& trap, Context& context, const uverbs::Call& call,
+[[nodiscard]] Answer let_run(Trap& trap, Context& context, const Guard::Call& call,
                              const Answer& answer);
+// How the guard names it.
+[[nodiscard]] Guard::Call call_of(const Trap& trap, const uverbs::Call& call);
 
 }  // namespace qmasq::vbond

@@ -70,24 +70,32 @@ class SeccompPort final : public NotificationPort {
   }
 
   int inject(std::uint64_t id, int fd, int number, bool close_on_exec) override {
-    return add(id, fd, number, close_on_exec, SECCOMP_ADDFD_FLAG_SETFD | SECCOMP_ADDFD_FLAG_SEND);
+    const auto added =
+        add(id, fd, number, close_on_exec, SECCOMP_ADDFD_FLAG_SETFD | SECCOMP_ADDFD_FLAG_SEND);
+    return added ? 0 : added.error();
   }
   int place(std::uint64_t id, int fd, int number, bool close_on_exec) override {
-    return add(id, fd, number, close_on_exec, SECCOMP_ADDFD_FLAG_SETFD);
+    const auto added = add(id, fd, number, close_on_exec, SECCOMP_ADDFD_FLAG_SETFD);
+    return added ? 0 : added.error();
+  }
+  ErrnoOr<int> place_lowest(std::uint64_t id, int fd) override {
+    return add(id, fd, /*number=*/0, /*close_on_exec=*/true, /*flags=*/0);
   }
   bool pending() override { return (events() & POLLIN) != 0; }
   bool hung_up() override { return (events() & POLLHUP) != 0; }
   int descriptor() const override { return listener_.get(); }
 
  private:
-  int add(std::uint64_t id, int fd, int number, bool close_on_exec, __u32 flags) {
+  ErrnoOr<int> add(std::uint64_t id, int fd, int number, bool close_on_exec, __u32 flags) {
     seccomp_notif_addfd in{};
     in.id = id;
     in.flags = flags;
     in.srcfd = static_cast<__u32>(fd);
     in.newfd = static_cast<__u32>(number);
     in.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
-    return ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &in) < 0 ? errno : 0;
+    const int added = ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &in);
+    if (added < 0) return tl::unexpected(errno);
+    return added;
   }
   int send(seccomp_notif_resp& response) {
     return ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_SEND, &response) == 0 ? 0 : errno;

@@ -73,6 +73,9 @@ class NotificationPort {
   // is the only way: a process that ends while inject() waits for the task leaves an answer without
   // a descriptor, and the task's open() returns 0.
   [[nodiscard]] virtual int place(std::uint64_t id, int fd, int number, bool close_on_exec) = 0;
+  // As place(), as the lowest number that is free, closed on exec: the number. EMFILE: there is
+  // none below the task's RLIMIT_NOFILE.
+  [[nodiscard]] virtual ErrnoOr<int> place_lowest(std::uint64_t id, int fd) = 0;
 
   // A call waits to be received.
   [[nodiscard]] virtual bool pending() = 0;

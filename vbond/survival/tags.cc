@@ -27,6 +27,9 @@ struct Encoder {
     out.put(tag.id).put(tag.listener).text(cut(tag.nic)).put(tag.pid).text(cut(tag.command));
     out.put(static_cast<std::uint8_t>(tag.software)).put(tag.driver_id).put(tag.descriptor);
   }
+  void operator()(const SealedTag& tag) const {
+    out.put(tag.listener).put(static_cast<std::uint8_t>(tag.writable));
+  }
 };
 
 ListenerTag read_listener(ByteReader& in) {
@@ -78,6 +81,13 @@ std::optional<Tag> decode_tag(std::string_view bytes) {
     case 3:
       out = read_context(in);
       break;
+    case 4: {
+      SealedTag sealed;
+      sealed.listener = in.get<std::uint64_t>();
+      sealed.writable = in.get<std::uint8_t>() != 0;
+      out = sealed;
+      break;
+    }
     default:
       return std::nullopt;
   }

@@ -34,7 +34,13 @@ struct ContextTag {
   std::uint32_t driver_id = 0;
   int descriptor = -1;  // its number in the process that opened it
 };
-using Tag = std::variant<LedgerTag, JournalTag, ListenerTag, ContextTag>;
+// Memory for the sealed arguments of a program. Two of them: each by which it is written, and by
+// which tenants map it.
+struct SealedTag {
+  std::uint64_t listener = 0;
+  bool writable = false;
+};
+using Tag = std::variant<LedgerTag, JournalTag, ListenerTag, ContextTag, SealedTag>;
 
 // Fits Keeper::kMaxTag: names and commands are cut where they are longer than they can be.
 [[nodiscard]] std::string encode(const Tag& tag);

@@ -60,6 +60,8 @@ inline constexpr std::size_t kObjects = 17;  // of the core's namespace
 
 inline constexpr std::uint16_t kMethodDestroy = 1;  // of CQ, QP, SRQ, MR
 inline constexpr std::uint16_t kMethodQueryMr = 3;
+inline constexpr std::uint16_t kMethodDestroySole = 0;  // of PD, MW, XRCD, AH: they have no other
+inline constexpr std::uint16_t kMethodFreeUar = 0x1001;
 // Methods of Object::kDevice. Most other objects have 0 = create, 1 = destroy.
 inline constexpr std::uint16_t kMethodInvokeWrite = 0;
 inline constexpr std::uint16_t kMethodInfoHandles = 1;
@@ -124,6 +126,10 @@ inline constexpr std::uint16_t kCreateCqRespCqe = 6;
 inline constexpr std::uint16_t kDestroyHandle = 0;
 inline constexpr std::uint16_t kDestroyCqResp = 1;
 inline constexpr std::uint16_t kDestroySrqResp = 1;
+// Object::kMlx5Uar / destroy
+inline constexpr std::uint16_t kFreeUarHandle = 0x1000;
+// MR / ADVISE
+inline constexpr std::uint16_t kAdviseMrFlags = 2;
 // MR / QUERY
 inline constexpr std::uint16_t kQueryMrHandle = 0;
 inline constexpr std::uint16_t kQueryMrRespLkey = 1;

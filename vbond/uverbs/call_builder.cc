@@ -17,6 +17,7 @@ constexpr std::size_t kElemAt = 6;
 constexpr std::size_t kDataAt = 8;
 
 constexpr std::size_t kMaxOneAttr = 0xffff;
+constexpr std::uint64_t kNoDescriptor = ~std::uint64_t{0};
 
 template <typename T>
 void put(std::byte* at, T value) {
@@ -67,7 +68,6 @@ int CallBuilder::take_over(const Call& call, const Verb& verb) {
     const Attr attr = call.attr(i);
     const AttrSpec* spec = find_spec(verb, attr.id);
     if (spec == nullptr) continue;
-    if (spec->kind == Kind::kFdNew) return EOPNOTSUPP;
     Slot slot;
     slot.id = attr.id;
     slot.kind = spec->kind;
@@ -85,6 +85,8 @@ int CallBuilder::take_over(const Call& call, const Verb& verb) {
       slot.fd_pending = true;
     } else if (spec->kind == Kind::kIdrNew) {
       data = 0;
+    } else if (spec->kind == Kind::kFdNew) {
+      data = kNoDescriptor;
     }
     if (const int err = add_slot(slot, attr.elem_id, data); err != 0) return err;
   }
@@ -175,7 +177,7 @@ CallBuilder::Fds CallBuilder::fds() const {
 
 bool CallBuilder::set_fd(std::uint16_t attr_id, int fd) {
   const auto index = slot_of(attr_id);
-  if (!index || !is_fd(slots_[*index].kind)) return false;
+  if (!index || !(is_fd(slots_[*index].kind) || slots_[*index].kind == Kind::kFdNew)) return false;
   put(attr_at(*index) + kDataAt, std::int64_t{fd});
   slots_[*index].fd_pending = false;
   return true;
@@ -226,7 +228,8 @@ std::optional<std::uint32_t> CallBuilder::handle(std::uint16_t id) const {
   const auto index = slot_of(id);
   if (!index) return std::nullopt;
   const Kind kind = slots_[*index].kind;
-  if (kind != Kind::kIdrIn && kind != Kind::kIdrNew && kind != Kind::kIdrDestroy) {
+  if (kind != Kind::kIdrIn && kind != Kind::kIdrNew && kind != Kind::kIdrDestroy &&
+      kind != Kind::kFdNew) {
     return std::nullopt;
   }
   const auto data = get<std::uint64_t>(attr_at(*index) + kDataAt);
@@ -326,7 +329,7 @@ CallBuilder::WriteBacks CallBuilder::write_backs(std::uint64_t tenant_header) co
         (void)out.push_back({slot.tenant_address, {arena() + slot.offset, slot.written}});
       }
       (void)out.push_back({tenant_attr + kFlagsAt, {attr_at(i) + kFlagsAt, 2}});
-    } else if (slot.kind == Kind::kIdrNew) {
+    } else if (slot.kind == Kind::kIdrNew || slot.kind == Kind::kFdNew) {
       (void)out.push_back({tenant_attr + kDataAt, {attr_at(i) + kDataAt, 8}});
     }
   }

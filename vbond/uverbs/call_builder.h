@@ -38,8 +38,7 @@ class CallBuilder {
   static CallBuilder invoke_write(std::uint32_t write_cmd, std::uint32_t driver_id);
 
   // Takes over a tenant's call: known attributes only, inputs still to be copied, outputs zeroed.
-  // Errors: those of check_attrs(); EOPNOTSUPP for a verb that makes a descriptor (only the
-  // tenant's own context can); ENOMEM above kMaxPayloadBytes.
+  // Errors: those of check_attrs(); ENOMEM above kMaxPayloadBytes.
   [[nodiscard]] static ErrnoOr<CallBuilder> from_call(const Call& call, const Verb& verb);
 
   // Each returns 0, EINVAL (too many attributes, payload above 65535 bytes) or ENOMEM.
@@ -65,7 +64,8 @@ class CallBuilder {
   };
   using Fds = FixedVector<Fd, kMaxBuilderAttrs>;
   [[nodiscard]] Fds fds() const;
-  // False when the call has no such descriptor attribute.
+  // False when the call has no such descriptor attribute. For kFdNew: the number of it that the
+  // tenant is told.
   bool set_fd(std::uint16_t attr_id, int fd);
 
   // The agent's copy of a payload, to read and to change; empty when absent.
@@ -76,7 +76,8 @@ class CallBuilder {
   // An input of at most 8 bytes as a number, zero-extended.
   [[nodiscard]] std::optional<std::uint64_t> value(std::uint16_t id) const;
   bool set_value(std::uint16_t id, std::uint64_t value);
-  // Handle of an object attribute: given for kIdrIn, made by the kernel for kIdrNew.
+  // Handle of an object attribute: given for kIdrIn, made by the kernel for kIdrNew. Of kFdNew: the
+  // descriptor, where the kernel has made one.
   [[nodiscard]] std::optional<std::uint32_t> handle(std::uint16_t id) const;
   [[nodiscard]] bool has(std::uint16_t id) const;
 
@@ -104,7 +105,7 @@ class CallBuilder {
   bool answer(std::uint16_t id, std::span<const std::byte> payload, bool zero_rest);
 
   // What has to reach the tenant's memory after success, and nothing else: valid outputs, their
-  // kAttrValidOutput flag, new handles. Not to be used after a failed call.
+  // kAttrValidOutput flag, new handles and descriptors. Not to be used after a failed call.
   struct WriteBack {
     std::uint64_t address = 0;
     std::span<const std::byte> bytes;

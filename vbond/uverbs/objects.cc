@@ -5,7 +5,9 @@
 #include <rdma/ib_user_ioctl_cmds.h>
 #include <rdma/ib_user_ioctl_verbs.h>
 #include <rdma/ib_user_verbs.h>
+#include <rdma/rdma_user_rxe.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -31,6 +33,14 @@ void memory_to_abi(const RegMr& in, Abi& out) {
 template <typename Abi>
 CreateCq cq_from_abi(const Abi& in) {
   return {in.cqe, in.comp_vector, in.comp_channel};
+}
+
+// Of the one attribute of that kind.
+std::optional<std::uint32_t> handle_of_kind(const CallBuilder& call, const Verb& verb, Kind kind) {
+  for (const AttrSpec& spec : verb.attrs) {
+    if (spec.kind == kind) return call.handle(spec.id);
+  }
+  return std::nullopt;
 }
 
 std::uint32_t low32(const CallBuilder& call, std::uint16_t id) {
@@ -121,31 +131,41 @@ ErrnoOr<std::uint32_t> decode_made_handle(const CallBuilder& call, const Verb& v
   static_assert(offsetof(ib_uverbs_create_cq_resp, cq_handle) == 0);
   static_assert(offsetof(ib_uverbs_ex_create_cq_resp, base) == 0);
   static_assert(offsetof(ib_uverbs_create_srq_resp, srq_handle) == 0);
+  static_assert(offsetof(ib_uverbs_create_qp_resp, qp_handle) == 0);
+  static_assert(offsetof(ib_uverbs_ex_create_qp_resp, base) == 0);
+  static_assert(offsetof(ib_uverbs_create_ah_resp, ah_handle) == 0);
+  static_assert(offsetof(ib_uverbs_alloc_pd_resp, pd_handle) == 0);
+  static_assert(offsetof(ib_uverbs_alloc_mw_resp, mw_handle) == 0);
+  static_assert(offsetof(ib_uverbs_open_xrcd_resp, xrcd_handle) == 0);
   if (verb.key.form != Form::kIoctl) {
     std::uint32_t handle = 0;
     if (!call.valid_output(attr::kCoreOut) || !read_response(call.out(attr::kCoreOut), handle))
       return tl::unexpected(EINVAL);
     return handle;
   }
-  static_assert(attr::kCreateCqHandle == attr::kCreateSrqHandle);
-  const auto handle = call.handle(attr::kCreateCqHandle);
+  const auto handle = handle_of_kind(call, verb, Kind::kIdrNew);
   if (!handle) return tl::unexpected(EINVAL);
   return *handle;
 }
 
 ErrnoOr<std::uint32_t> decode_destroyed_handle(const CallBuilder& call, const Verb& verb) {
   if (verb.key.form == Form::kIoctl) {
-    const auto handle = call.handle(attr::kDestroyHandle);
+    const auto handle = handle_of_kind(call, verb, Kind::kIdrDestroy);
     if (!handle) return tl::unexpected(ENOENT);
     return *handle;
   }
   const auto core_in = call.in(attr::kCoreIn);
-  if (verb.handler == Handler::kDeregMr) {
-    ib_uverbs_dereg_mr abi{};
-    if (const int err = read_request(core_in, sizeof(abi), abi); err != 0) {
+  if (verb.handler != Handler::kDestroyCq && verb.handler != Handler::kDestroySrq) {
+    // Of the others it is all there is.
+    static_assert(sizeof(ib_uverbs_dereg_mr) == sizeof(std::uint32_t) &&
+                  sizeof(ib_uverbs_dealloc_pd) == sizeof(std::uint32_t) &&
+                  sizeof(ib_uverbs_dealloc_mw) == sizeof(std::uint32_t) &&
+                  sizeof(ib_uverbs_close_xrcd) == sizeof(std::uint32_t));
+    std::uint32_t handle = 0;
+    if (const int err = read_request(core_in, sizeof(handle), handle); err != 0) {
       return tl::unexpected(err);
     }
-    return abi.mr_handle;
+    return handle;
   }
   // struct ib_uverbs_destroy_srq is the same.
   static_assert(offsetof(ib_uverbs_destroy_cq, cq_handle) ==
@@ -155,6 +175,55 @@ ErrnoOr<std::uint32_t> decode_destroyed_handle(const CallBuilder& call, const Ve
     return tl::unexpected(err);
   }
   return abi.cq_handle;
+}
+
+ErrnoOr<int> decode_made_fd(const CallBuilder& call, const Verb& verb) {
+  std::uint32_t fd = 0;
+  if (verb.key.form == Form::kIoctl) {
+    const auto made = handle_of_kind(call, verb, Kind::kFdNew);
+    if (!made) return tl::unexpected(EINVAL);
+    fd = *made;
+  } else {
+    static_assert(offsetof(ib_uverbs_create_comp_channel_resp, fd) == 0);
+    static_assert(offsetof(ib_uverbs_get_context_resp, async_fd) == 0);
+    if (!call.valid_output(attr::kCoreOut) || !read_response(call.out(attr::kCoreOut), fd))
+      return tl::unexpected(EINVAL);
+  }
+  if (fd > INT32_MAX) return tl::unexpected(EINVAL);
+  return static_cast<int>(fd);
+}
+
+bool set_made_fd(CallBuilder& call, const Verb& verb, int fd) {
+  if (verb.key.form != Form::kIoctl) return write_abi(fd, call.out(attr::kCoreOut));
+  for (const AttrSpec& spec : verb.attrs) {
+    if (spec.kind == Kind::kFdNew) return call.set_fd(spec.id, fd);
+  }
+  return false;
+}
+
+void clear_advice_to_wait(CallBuilder& call) {
+  static_assert(attr::kAdviseMrFlags == UVERBS_ATTR_ADVISE_MR_FLAGS);
+  const auto flags = call.value(attr::kAdviseMrFlags);
+  if (!flags) return;
+  (void)call.set_value(attr::kAdviseMrFlags,
+                       *flags & ~std::uint64_t{IB_UVERBS_ADVISE_MR_FLAG_FLUSH});
+}
+
+ErrnoOr<std::optional<std::uint64_t>> redirect_queue_place(CallBuilder& call, DriverId driver,
+                                                           std::uint64_t to) {
+  static_assert(kQueuePlaceSize == sizeof(mminfo));
+  const auto uhw_in = call.in(attr::kUhwIn);
+  if (driver != DriverId::kRxe) {
+    std::fill(uhw_in.begin(), uhw_in.end(), std::byte{0});
+    return std::nullopt;
+  }
+  if (uhw_in.empty()) return std::nullopt;
+  rxe_modify_srq_cmd command{};
+  if (!read_response(uhw_in, command)) return tl::unexpected(EINVAL);
+  const std::uint64_t address = command.mmap_info_addr;
+  command.mmap_info_addr = to;
+  if (!write_abi(command, uhw_in)) return tl::unexpected(EINVAL);
+  return address;
 }
 
 ErrnoOr<CreateSrq> decode_create_srq(const CallBuilder& call, const Verb& verb) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "vbond/uverbs/abi.h"
@@ -58,11 +59,32 @@ struct CreateCq {
 // form, or too short.
 bool set_comp_channel(CallBuilder& call, const Verb& verb, std::int32_t fd);
 
-// The handle of a CQ or SRQ that the kernel has made, of any form. EINVAL: it is not there.
+// The handle of what the kernel has made, of any verb that makes an object in any of its forms.
+// EINVAL: it is not there.
 [[nodiscard]] ErrnoOr<std::uint32_t> decode_made_handle(const CallBuilder& call, const Verb& verb);
-// The handle in DESTROY_CQ, DESTROY_SRQ or DEREG_MR in their two forms.
+// The handle in DESTROY_CQ, DESTROY_SRQ, DEREG_MR, DEALLOC_PD, DEALLOC_MW, CLOSE_XRCD in their two
+// forms, and in MLX5_FREE_UAR.
 [[nodiscard]] ErrnoOr<std::uint32_t> decode_destroyed_handle(const CallBuilder& call,
                                                              const Verb& verb);
+
+// The descriptor that the kernel has made: by ALLOC_ASYNC_EVENT, CREATE_COMP_CHANNEL, or
+// GET_CONTEXT in its write form. EINVAL: there is none.
+[[nodiscard]] ErrnoOr<int> decode_made_fd(const CallBuilder& call, const Verb& verb);
+// The number that the tenant is told instead. False: there is no room for it.
+[[nodiscard]] bool set_made_fd(CallBuilder& call, const Verb& verb, int fd);
+
+// ADVISE_MR: not to come back before the pages are there (IB_UVERBS_ADVISE_MR_FLAG_FLUSH) is not
+// asked for any more.
+void clear_advice_to_wait(CallBuilder& call);
+
+// MODIFY_SRQ of rxe (struct rxe_modify_srq_cmd): where it writes the place of the queue that has
+// become another size (struct mminfo).
+inline constexpr std::size_t kQueuePlaceSize = 16;
+// The address; nothing: there is none. It is `to` in the call from then on. Driver data of another
+// driver are none that anybody reads: they are zeroed. EINVAL: too short for an address.
+[[nodiscard]] ErrnoOr<std::optional<std::uint64_t>> redirect_queue_place(CallBuilder& call,
+                                                                         DriverId driver,
+                                                                         std::uint64_t to);
 
 enum class SrqType : std::uint32_t { kBasic = 0, kXrc = 1, kTagMatching = 2 };
 

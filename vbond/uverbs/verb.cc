@@ -144,6 +144,26 @@ std::string_view to_string(Handler handler) {
       return "destroy_ah";
     case Handler::kOpenXrcd:
       return "open_xrcd";
+    case Handler::kCloseXrcd:
+      return "close_xrcd";
+    case Handler::kAllocPd:
+      return "alloc_pd";
+    case Handler::kDeallocPd:
+      return "dealloc_pd";
+    case Handler::kAllocMw:
+      return "alloc_mw";
+    case Handler::kDeallocMw:
+      return "dealloc_mw";
+    case Handler::kAllocUar:
+      return "alloc_uar";
+    case Handler::kFreeUar:
+      return "free_uar";
+    case Handler::kModifySrq:
+      return "modify_srq";
+    case Handler::kAdviseMr:
+      return "advise_mr";
+    case Handler::kMakeFd:
+      return "make_fd";
   }
   return "?";
 }

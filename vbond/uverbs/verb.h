@@ -28,15 +28,14 @@ namespace qmasq::vbond::uverbs {
 enum class VerbClass : std::uint8_t {
   kAddress,  // carries or shows addresses: the agent acts on its copy
   kMemory,   // pins the caller's memory on some NIC, or is subject to a quota
-  kNeutral,  // lets run, keeps the inventory
+  kNeutral,  // neither: there is little to judge, if anything
   kRefused,  // Verb::refusal, counted by name
 };
 
 // Where the call may be executed.
 enum class RunIn : std::uint8_t {
   kNowhere,  // refused
-  // The tenant's own call is let through. The only way when it pins the caller's memory or makes
-  // a descriptor in the caller's table.
+  // The tenant's own call is let through. The only way when it pins the caller's memory.
   kTenant,
   kAgent,               // the agent executes it, or answers by itself
   kAgentOnSoftwareNic,  // rxe and siw pin nothing here: the agent. Other NICs: the tenant
@@ -65,6 +64,16 @@ enum class Handler : std::uint8_t {
   kCreateAh,    // destination of UD, and which rules admit it
   kDestroyAh,   // inventory
   kOpenXrcd,    // only without a file: one shared by inode would join tenants
+  kCloseXrcd,
+  kAllocPd,
+  kDeallocPd,
+  kAllocMw,
+  kDeallocMw,
+  kAllocUar,   // doorbell page of mlx5
+  kFreeUar,    // likewise
+  kModifySrq,  // rxe writes to an address that its driver data names
+  kAdviseMr,   // must not wait for memory
+  kMakeFd,     // the descriptor is made in the agent's table, and given to the caller
 };
 
 // What user space puts in an attribute. The kernel's table is the law here, never the call. The

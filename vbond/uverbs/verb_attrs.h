@@ -171,6 +171,6 @@ inline constexpr AttrSpec kMlx5AllocUar[] = {
     out(0x1003, 4),
     out(0x1004, 4),
 };
-inline constexpr AttrSpec kMlx5FreeUar[] = {idr_gone(0x1000, Object::kMlx5Uar)};
+inline constexpr AttrSpec kMlx5FreeUar[] = {idr_gone(attr::kFreeUarHandle, Object::kMlx5Uar)};
 
 }  // namespace qmasq::vbond::uverbs::specs

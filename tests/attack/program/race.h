@@ -94,6 +94,8 @@ class Race {
 
   // Where the harmless verb is a long one: what it made goes again. False: nothing was made.
   bool undo();
+  // The GIDs are those that the agent shows to everybody: no race was won. Cleared then.
+  bool told_what_is_shown();
 
   // To RTS, by the same race: the agent takes no queue pair there that it has not taken to RTR.
   bool race_to_rts();
@@ -108,6 +110,7 @@ class Race {
   Tally& tally_;
   Rig& rig_;
   Arena& arena_;
+  std::array<std::byte, 4096> shown_{};
   void* large_ = nullptr;  // memory whose registration takes a while
   const Clock::time_point start_ = Clock::now();
 };

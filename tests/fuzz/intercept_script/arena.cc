@@ -5,10 +5,12 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "vbond/intercept/quota.h"
@@ -255,6 +257,19 @@ std::uint32_t Arena::made_handle(const Task& task) const {
   return out;
 }
 
+// What docs/adr/0002 names, and not what the table says.
+bool Arena::may_run(std::string_view verb) const {
+  static constexpr std::array<std::string_view, 3> kAnywhere = {"REG_MR", "REREG_MR",
+                                                                "REG_DMABUF_MR"};
+  static constexpr std::array<std::string_view, 9> kOnHardware = {
+      "CREATE_CQ",  "EX_CREATE_CQ", "RESIZE_CQ",  "CREATE_QP", "EX_CREATE_QP",
+      "CREATE_SRQ", "CREATE_XSRQ",  "MODIFY_SRQ", "ADVISE_MR"};
+  auto among = [&](const auto& names) {
+    return std::find(names.begin(), names.end(), verb) != names.end();
+  };
+  return among(kAnywhere) || (mode.hardware && among(kOnHardware));
+}
+
 // The kernel executes the tenant's own call with what is in its memory.
 void Arena::run_in_tenant(const Task& task, int fd, std::uint64_t header) {
   if (!alive(task)) return;
@@ -271,6 +286,8 @@ void Arena::run_in_tenant(const Task& task, int fd, std::uint64_t header) {
     violated("a refused verb was let run: " + std::string(verb.name));
   if (verb.verb_class == uverbs::VerbClass::kAddress)
     violated("an address verb was let run: " + std::string(verb.name));
+  if (!may_run(verb.name))
+    violated("a verb was let run that needs nothing of the tenant: " + std::string(verb.name));
   auto copy = uverbs::CallBuilder::from_call(*call, verb);
   if (!copy) return;
   for (const auto& input : copy->inputs()) {

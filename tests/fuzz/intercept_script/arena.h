@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -116,6 +117,7 @@ class Arena {
                                                std::uint32_t handle) const;
   [[nodiscard]] std::shared_ptr<vbond::Context> context_of(std::uint64_t file) const;
 
+  [[nodiscard]] bool may_run(std::string_view verb) const;
   void run_in_tenant(const Task& task, int fd, std::uint64_t header);
   void enforce();
   void check_context(const vbond::Attachment& attachment, vbond::Context& context);

@@ -83,6 +83,9 @@ int Arena::on_call(std::uint64_t file, const uverbs::Call& call) {
   const int err = disturbed(Point::kCall);
   if (err != 0) return err;
   if (verb.handler == Handler::kModifyQp) judge_modify(file, *owner, call);
+  if (verb.handler == Handler::kAdviseMr &&
+      (call.value(uverbs::attr::kAdviseMrFlags).value_or(0) & 1U) != 0)
+    violated("ADVISE_MR that waits for pages");
   if (verb.handler == Handler::kCreateAh) {
     auto command = uverbs::decode_create_ah(input_of(call, uverbs::attr::kCoreIn));
     if (!command) violated("CREATE_AH that cannot be read");

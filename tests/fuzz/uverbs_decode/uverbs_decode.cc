@@ -71,7 +71,7 @@ void codecs(Bytes bytes) {
 }
 
 // What the handlers read of a call.
-void judge(const uv::CallBuilder& call, const uv::Verb& verb) {
+void judge(uv::CallBuilder& call, const uv::Verb& verb) {
   switch (verb.handler) {
     case uv::Handler::kCreateQp:
       (void)uv::decode_create_qp(call, verb);
@@ -88,6 +88,22 @@ void judge(const uv::CallBuilder& call, const uv::Verb& verb) {
       break;
     case uv::Handler::kRegMr:
       (void)uv::decode_reg_mr(call, verb);
+      break;
+    case uv::Handler::kDestroyCq:
+    case uv::Handler::kDestroySrq:
+    case uv::Handler::kDeregMr:
+    case uv::Handler::kDeallocPd:
+    case uv::Handler::kDeallocMw:
+    case uv::Handler::kCloseXrcd:
+    case uv::Handler::kFreeUar:
+      (void)uv::decode_destroyed_handle(call, verb);
+      break;
+    case uv::Handler::kAdviseMr:
+      uv::clear_advice_to_wait(call);
+      break;
+    case uv::Handler::kModifySrq:
+      for (const auto driver : {uv::DriverId::kRxe, uv::DriverId::kSiw})
+        (void)uv::redirect_queue_place(call, driver, 0x1000);
       break;
     default:
       break;
@@ -124,6 +140,9 @@ void execute(const uv::Call& call, const uv::Verb& verb, Bytes payload) {
     }
   }
   if (verb.handler == uv::Handler::kCreateQp) (void)uv::decode_create_qp_resp(*built, verb);
+  (void)uv::decode_made_handle(*built, verb);
+  (void)uv::decode_made_fd(*built, verb);
+  (void)uv::set_made_fd(*built, verb, 3);
   const std::uint64_t header = 0x10000;
   for (const auto& back : built->write_backs(header)) {
     require(!back.bytes.empty() && back.bytes.size() <= 0xffff);

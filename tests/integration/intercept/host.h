@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <spawn.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 #include "tests/support/stub_nic.h"
 #include "vbond/access/local_access.h"
 #include "vbond/attach/attach_server.h"
+#include "vbond/kernel/redirector.h"
 #include "vbond/kernel/verbs_device.h"
 
 extern char** environ;
@@ -89,8 +91,9 @@ class Folder {
 // The agent of a host, all real but the NIC and the controller's state.
 class Host final : public vbond::AttachHandler {
  public:
-  explicit Host(vbond::InterceptOptions options = quick())
-      : devices(nic), interceptor(world.parts(memory, devices, tasks), std::move(options)) {
+  explicit Host(vbond::InterceptOptions options = quick(), vbond::Guard* guard = nullptr,
+                bool seals = true)
+      : devices(nic), interceptor(parts(guard, seals), std::move(options)) {
     vbond::AttachServerOptions server_options;
     server_options.socket = folder.socket();
     server_options.patience = std::chrono::milliseconds(3000);
@@ -120,7 +123,7 @@ class Host final : public vbond::AttachHandler {
   }
   Status attached(EndpointUid endpoint, const vbond::AttachPeer& peer,
                   std::unique_ptr<vbond::NotificationPort> port) override {
-    return interceptor.attach(std::move(port), endpoint, peer.pid, peer.command);
+    return interceptor.attach(std::move(port), endpoint, peer.pid, peer.command, peer.kept_below);
   }
 
   AgentWorld world;
@@ -129,9 +132,18 @@ class Host final : public vbond::AttachHandler {
   StubDevices devices;
   vbond::ProcessMemory memory;
   vbond::ProcTasks tasks;
+  std::unique_ptr<vbond::Redirector> redirector = vbond::make_redirector();
   vbond::Interceptor interceptor;
   Folder folder;
   std::unique_ptr<vbond::AttachServer> server;
+
+ private:
+  vbond::Interceptor::Parts parts(vbond::Guard* guard, bool seals) {
+    auto out = world.parts(memory, devices, tasks);
+    out.guard = guard;
+    out.redirector = seals ? redirector.get() : nullptr;
+    return out;
+  }
 };
 
 // A tenant process; killed and waited for when this goes.
@@ -161,8 +173,17 @@ class Tenant {
   void kill(int signal) const { (void)::kill(pid_, signal); }
   // Exit code, or 100 + signal.
   int wait() {
+    // Not by waitpid(): it would take what receivers of this process wait for when they trace it.
+    UniqueFd end(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
+    pollfd ended{end.get(), POLLIN, 0};
+    // No descriptor: such a receiver has taken its end already.
+    while (end.valid() && poll(&ended, 1, -1) < 0 && errno == EINTR) {
+    }
     int status = 0;
-    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    while (waitpid(pid_, &status, 0) < 0) {
+      if (errno == EINTR) continue;
+      status = SIGKILL;  // a receiver of this process traced it when it was killed
+      break;
     }
     pid_ = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);

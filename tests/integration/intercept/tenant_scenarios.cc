@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -18,11 +19,13 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <map>
 #include <thread>
 
+#include "tests/integration/intercept/sealed_scenarios.h"
 #include "vbond/filter/filter.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/doorbell.h"
@@ -110,6 +113,40 @@ ssize_t ring(int fd, int handle) {
   return write(fd, bell.data(), bell.size());
 }
 
+// Completion channel, or -1. The stub's is an eventfd.
+int create_channel(int fd) {
+  auto builder =
+      CallBuilder::invoke_write(static_cast<std::uint32_t>(WriteCommand::kCreateCompChannel), kRxe);
+  const std::array<std::byte, 8> core_in{};
+  (void)builder.add_in(attr::kCoreIn, core_in);
+  (void)builder.add_out(attr::kCoreOut, sizeof(int));
+  if (call(fd, builder) != 0) return -1;
+  int out = -1;
+  std::memcpy(&out, builder.out(attr::kCoreOut).data(), sizeof(out));
+  return out;
+}
+
+// A descriptor that the agent has made is the program's own, and the lowest number there is.
+int channels(int fd) {
+  const int lowest = dup(fd);
+  EXPECT(lowest >= 0 && close(lowest) == 0);
+  const int channel = create_channel(fd);
+  EXPECT(channel == lowest);
+  EXPECT((fcntl(channel, F_GETFD) & FD_CLOEXEC) != 0);
+  std::uint64_t events = 3;
+  EXPECT(write(channel, &events, sizeof(events)) == sizeof(events));
+  events = 0;
+  EXPECT(read(channel, &events, sizeof(events)) == sizeof(events) && events == 3);
+  EXPECT(close(channel) == 0);
+  rlimit before{};
+  EXPECT(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit none{static_cast<rlim_t>(lowest), before.rlim_max};
+  EXPECT(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  EXPECT(create_channel(fd) == -1 && errno == EMFILE);
+  EXPECT(setrlimit(RLIMIT_NOFILE, &before) == 0);
+  return 0;
+}
+
 int verbs() {
   int fd = open_device();
   EXPECT(fd >= 960 && fd < 1024);
@@ -117,6 +154,7 @@ int verbs() {
   struct stat status {};
   EXPECT(fstat(fd, &status) == 0 && S_ISCHR(status.st_mode));
   EXPECT(query_gid(fd) == 0);
+  EXPECT(channels(fd) == 0);
   int qp = create_qp(fd);
   EXPECT(qp >= 0);
   EXPECT(connect_qp(fd, qp, "10.0.0.2") == 0);
@@ -528,8 +566,10 @@ int run_scenario(const std::string& name) {
       {"own-device", own_device},
       {"foreign-device", foreign_device},
   };
-  auto at = scenarios.find(name);
-  return at == scenarios.end() ? 2 : at->second();
+  for (const auto* each : {&scenarios, &sealed_scenarios()}) {
+    if (auto at = each->find(name); at != each->end()) return at->second();
+  }
+  return 2;
 }
 
 }  // namespace qmasq::test

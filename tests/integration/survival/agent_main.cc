@@ -20,6 +20,7 @@
 #include "vbond/attach/attach_server.h"
 #include "vbond/intercept/estate.h"
 #include "vbond/journal/journal.h"
+#include "vbond/kernel/redirector.h"
 
 namespace qmasq::test {
 namespace {
@@ -51,7 +52,7 @@ class Host final : public vbond::AttachHandler {
   }
   Status attached(EndpointUid endpoint, const vbond::AttachPeer& peer,
                   std::unique_ptr<vbond::NotificationPort> port) override {
-    return interceptor_.attach(std::move(port), endpoint, peer.pid, peer.command);
+    return interceptor_.attach(std::move(port), endpoint, peer.pid, peer.command, peer.kept_below);
   }
 
  private:
@@ -62,12 +63,25 @@ class Host final : public vbond::AttachHandler {
 constexpr std::array kPoints = {"received",    "copied", "called",  "noted",
                                 "copied-back", "placed", "answered"};
 
+// As vbond::RedirectStep.
+constexpr std::array kSteps = {"seized",    "interrupted", "called-back", "stopped",
+                               "injecting", "changed",     "let"};
+
 void die_at(Ledger& ledger, const std::string& where) {
   const auto colon = where.find(':');
   if (colon == std::string::npos) return;
   const std::string name = where.substr(0, colon);
   static std::atomic<int> left;
   left = std::atoi(where.c_str() + colon + 1);
+  for (std::size_t i = 0; i < kSteps.size(); ++i) {
+    static std::size_t wanted;
+    if (name != kSteps[i]) continue;
+    wanted = i;
+    vbond::observe_redirects([](vbond::RedirectStep step, pid_t /*tid*/) {
+      if (static_cast<std::size_t>(step) == wanted && --left == 0)
+        (void)::kill(::getpid(), SIGKILL);
+    });
+  }
   for (std::size_t i = 0; i < kPoints.size(); ++i) {
     if (name != kPoints[i]) continue;
     ledger.observe([i](Ledger::Point point) {
@@ -116,6 +130,8 @@ int run(const std::string& directory, const std::string& crash) {
   vbond::Survival survival{*estate->custody, *estate->ledger};
   auto parts = world.parts(memory, devices, tasks);
   parts.survival = &survival;
+  const auto redirector = vbond::make_redirector();
+  parts.redirector = redirector.get();
   vbond::InterceptOptions intercept;
   intercept.holder_check = milliseconds(50);
   vbond::Interceptor interceptor(parts, intercept);

@@ -150,6 +150,7 @@ TEST_F(Survival, AKilledAgentIsNotNoticed) {
   auto second = agent();
   EXPECT_GE(rounds(*program, 10), 0);
   program->kill(SIGSTOP);
+  EXPECT_LE(server_->nic.count(vbond::uverbs::Object::kPd), 1U);
   // The one that was connected all the time is among them, and nobody was cut.
   EXPECT_THAT(end(*second), HasSubstr("cut 0"));
   program->kill(SIGCONT);
@@ -206,7 +207,18 @@ TEST_P(KillAt, AtEachStageOfEachVerb) {
 }
 INSTANTIATE_TEST_SUITE_P(All, KillAt,
                          ::testing::Values("received", "copied", "called", "noted", "copied-back",
-                                           "placed", "answered"));
+                                           "placed", "answered", "seized", "interrupted",
+                                           "called-back", "stopped", "changed", "let"));
+
+// While it maps in the program, its registers are the agent's.
+TEST_F(Survival, AProgramDiesWithWhoMapsInIt) {
+  auto first = agent("injecting:5");
+  auto program = tenant();
+  EXPECT_EQ(first->wait(), 100 + SIGKILL);
+  auto second = agent();
+  EXPECT_EQ(program->wait(), 100 + SIGKILL);
+  EXPECT_THAT(end(*second), HasSubstr("contexts 0"));
+}
 
 }  // namespace
 }  // namespace qmasq::test

@@ -17,6 +17,7 @@
 #include "tests/integration/intercept/tenant_scenarios.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/doorbell.h"
+#include "vbond/uverbs/objects.h"
 #include "vbond/uverbs/qp.h"
 
 #define EXPECT(condition)                                                                    \
@@ -150,6 +151,24 @@ int destroy_cq(int fd, int handle) {
   return call(fd, builder);
 }
 
+int alloc_pd(int fd) {
+  auto builder =
+      CallBuilder::invoke_write(static_cast<std::uint32_t>(WriteCommand::kAllocPd), kRxe);
+  const std::array<std::byte, 8> core_in{};
+  (void)builder.add_in(attr::kCoreIn, core_in);
+  (void)builder.add_out(attr::kCoreOut, 4);
+  if (call(fd, builder) != 0) return -1;
+  std::uint32_t handle = 0;
+  std::memcpy(&handle, builder.out(attr::kCoreOut).data(), sizeof(handle));
+  return static_cast<int>(handle);
+}
+
+int dealloc_pd(int fd, int handle) {
+  CallBuilder builder(static_cast<std::uint16_t>(Object::kPd), kMethodDestroySole, kRxe);
+  (void)builder.add_idr(attr::kDestroyHandle, static_cast<std::uint32_t>(handle));
+  return call(fd, builder);
+}
+
 ssize_t ring(int fd, int handle) {
   std::uint32_t response = 0xffffffff;
   std::array<std::byte, kDoorbellSize> bell{};
@@ -158,14 +177,31 @@ ssize_t ring(int fd, int handle) {
   return timed([&] { return write(fd, bell.data(), bell.size()); });
 }
 
+// Runs in the tenant, on a device that knows no verbs: ENOTTY.
+int register_memory(int fd) {
+  RegMr command;
+  command.start = command.iova = 0x100000;
+  command.length = 4096;
+  command.pd_handle = 1;
+  std::array<std::byte, kRegMrSize> core_in{};
+  (void)encode_reg_mr(command, core_in);
+  auto builder = CallBuilder::invoke_write(static_cast<std::uint32_t>(WriteCommand::kRegMr), kRxe);
+  (void)builder.add_in(attr::kCoreIn, core_in);
+  (void)builder.add_out(attr::kCoreOut, 12);
+  return call(fd, builder);
+}
+
 int one_round(int fd, int established, int round) {
+  const int pd = alloc_pd(fd);
+  EXPECT(pd >= 0);
   const int qp = create_qp(fd);
-  EXPECT(qp >= 0);
+  EXPECT(qp >= 0 && qp != pd);
   EXPECT(connect_qp(fd, qp, "10.0.0.2") == 0);
   EXPECT(start_sending(fd, qp) == 0);
   EXPECT(leads_to(fd, qp, "10.0.0.2", QpState::kRts));
   EXPECT(leads_to(fd, established, "10.0.0.2", QpState::kRts));
   EXPECT(ring(fd, established) == static_cast<ssize_t>(kDoorbellSize));
+  EXPECT(register_memory(fd) == -1 && errno == ENOTTY);
   const int cq = create_cq(fd);
   EXPECT(cq >= 0);
   const int other = create_qp(fd);
@@ -175,6 +211,7 @@ int one_round(int fd, int established, int round) {
   EXPECT(destroy_cq(fd, cq) == -1);
   EXPECT(destroy_qp(fd, other) == 0);
   EXPECT(destroy_qp(fd, qp) == 0);
+  EXPECT(dealloc_pd(fd, pd) == 0);
   if (round % 4 == 0) {
     const int second = open_device();
     EXPECT(second >= 960 && second != fd);

@@ -157,6 +157,7 @@ TEST(AgentOptions, SayWhatIsWrong) {
            {{"--overlay", "vlan"}, "vlan"},
            {{"--socket-dir", "run"}, "run"},
            {{"--guard", "maybe"}, "maybe"},
+           {{"--seal", "maybe"}, "maybe"},
            {{"--vpc-gids", "fd00::1/64"}, "--vpc-gids"},
            {{"--vpc-gids", "10.0.0.0/24"}, "IPv6 range"},
            {{"--nonsense"}, "--nonsense"},

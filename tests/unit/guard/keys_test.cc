@@ -43,6 +43,15 @@ TEST(MethodKeys, TellAllVerbsApart) {
   }
 }
 
+// The kernel's side sees the very number that the agent's does, and takes the agent's own command
+// for no verb.
+TEST(SharedLayout, IsWhatBothSidesTakeItFor) {
+  EXPECT_EQ(QMASQ_GUARD_VERBS, uverbs::kVerbsIoctl);
+  EXPECT_NE(QMASQ_GUARD_BIND, QMASQ_GUARD_VERBS);
+  EXPECT_EQ(sizeof(qmasq_guard_slot), 64U) << "a cache line each";
+  EXPECT_EQ(sizeof(qmasq_guard_slot::argument), sizeof(Guard::Call::argument));
+}
+
 TEST(Violations, SayWhichVerbItWas) {
   qmasq_guard_event event{};
   event.context = 7;

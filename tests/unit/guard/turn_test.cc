@@ -3,10 +3,12 @@
 
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "tests/support/fake_guard.h"
 #include "tests/unit/intercept/tenant.h"
 #include "vbond/uverbs/abi.h"
+#include "vbond/uverbs/objects.h"
 
 namespace qmasq::test {
 namespace {
@@ -30,10 +32,13 @@ class Turns : public ::testing::Test {
     slot_ = guard_.only();
     ASSERT_NE(slot_, 0U);
   }
-  static TenantCall alloc_pd() {
-    auto call = TenantCall::write_form(WriteCommand::kAllocPd);
-    std::array<std::byte, 8> in{};
-    call.in(attr::kCoreIn, in).out(attr::kCoreOut, 4);
+  static TenantCall reg_mr() {
+    std::array<std::byte, kRegMrSize> in{};
+    RegMr command;
+    command.length = 4096;
+    (void)encode_reg_mr(command, in);
+    auto call = TenantCall::write_form(WriteCommand::kRegMr);
+    call.in(attr::kCoreIn, in).out(attr::kCoreOut, 12);
     return call;
   }
   static TenantCall query_gid() {
@@ -53,14 +58,36 @@ class Turns : public ::testing::Test {
 };
 
 TEST_F(Turns, WhatIsLetRunIsPermittedExactly) {
-  EXPECT_EQ(verb(bench_.process, alloc_pd()).how, How::kRan);
+  auto call = reg_mr();
+  const std::uint64_t header = call.place(bench_.kernel, bench_.process);
+  EXPECT_EQ(
+      bench_.trap(bench_.process, SYS_ioctl, {static_cast<std::uint64_t>(fd_), kVerbsIoctl, header})
+          .how,
+      How::kRan);
   const auto entry = guard_.entry(slot_);
   EXPECT_EQ(entry.permits, 1U);
   EXPECT_EQ(entry.call.tid, bench_.process);
   EXPECT_EQ(entry.call.object, 0);
   EXPECT_EQ(entry.call.method, 0);
-  EXPECT_EQ(entry.call.command, static_cast<std::uint32_t>(WriteCommand::kAllocPd));
+  EXPECT_EQ(entry.call.command, static_cast<std::uint32_t>(WriteCommand::kRegMr));
+  EXPECT_EQ(entry.call.argument, header);
   EXPECT_EQ(entry.context, bench_.attachment->contexts().all().front()->info.id);
+}
+
+TEST_F(Turns, ThePermitIsForOneTaskOneArgumentAndOneCall) {
+  const pid_t other = bench_.kernel.add_thread(bench_.process);
+  auto call = reg_mr();
+  const std::uint64_t header = call.place(bench_.kernel, bench_.process);
+  EXPECT_FALSE(guard_.admits(slot_, bench_.process, header));
+  ASSERT_EQ(
+      bench_.trap(bench_.process, SYS_ioctl, {static_cast<std::uint64_t>(fd_), kVerbsIoctl, header})
+          .how,
+      How::kRan);
+  EXPECT_TRUE(guard_.admits(slot_, bench_.process, header));
+  EXPECT_FALSE(guard_.admits(slot_, bench_.process, header + 8));
+  EXPECT_FALSE(guard_.admits(slot_, other, header));
+  guard_.begin(slot_);
+  EXPECT_FALSE(guard_.admits(slot_, bench_.process, header));
 }
 
 TEST_F(Turns, WhatTheAgentExecutesNeedsNoPermit) {
@@ -68,13 +95,24 @@ TEST_F(Turns, WhatTheAgentExecutesNeedsNoPermit) {
   EXPECT_EQ(guard_.entry(slot_).permits, 0U);
 }
 
+TEST_F(Turns, WhatHasNoNeedOfTheTenantsMemoryNeedsNoPermit) {
+  auto pd = TenantCall::write_form(WriteCommand::kAllocPd);
+  std::array<std::byte, 8> in{};
+  pd.in(attr::kCoreIn, in).out(attr::kCoreOut, 4);
+  EXPECT_EQ(verb(bench_.process, std::move(pd)).err, 0);
+  TenantCall events(Object::kAsyncEvent, 0);
+  events.handle(0, 0);
+  EXPECT_EQ(verb(bench_.process, std::move(events)).err, 0);
+  EXPECT_EQ(guard_.entry(slot_).permits, 0U);
+}
+
 TEST_F(Turns, NothingOvertakesACallThatRuns) {
   const pid_t other = bench_.kernel.add_thread(bench_.process);
-  ASSERT_EQ(verb(bench_.process, alloc_pd()).how, How::kRan);
+  ASSERT_EQ(verb(bench_.process, reg_mr()).how, How::kRan);
   guard_.begin(slot_);
   // Neither what the agent executes nor what would run.
   EXPECT_EQ(verb(other, query_gid()).err, EBUSY);
-  EXPECT_EQ(verb(other, alloc_pd()).err, EBUSY);
+  EXPECT_EQ(verb(other, reg_mr()).err, EBUSY);
   EXPECT_EQ(bench_.make_qp(other, fd_), UINT32_MAX);
   EXPECT_EQ(bench_.kernel.nic.queue_pairs(), 0U);
   EXPECT_EQ(guard_.entry(slot_).permits, 1U);
@@ -84,7 +122,7 @@ TEST_F(Turns, NothingOvertakesACallThatRuns) {
 
 TEST_F(Turns, AWaitEndsWhenTheCallLands) {
   const pid_t other = bench_.kernel.add_thread(bench_.process);
-  ASSERT_EQ(verb(bench_.process, alloc_pd()).how, How::kRan);
+  ASSERT_EQ(verb(bench_.process, reg_mr()).how, How::kRan);
   guard_.begin(slot_);
   std::thread kernel([&] {
     std::this_thread::sleep_for(milliseconds(20));
@@ -96,8 +134,8 @@ TEST_F(Turns, AWaitEndsWhenTheCallLands) {
 
 TEST_F(Turns, ATaskIsInOneCallAtATime) {
   // It was let run and came to nothing (another file, say); the next call of the task proves it.
-  ASSERT_EQ(verb(bench_.process, alloc_pd()).how, How::kRan);
-  EXPECT_EQ(verb(bench_.process, alloc_pd()).how, How::kRan);
+  ASSERT_EQ(verb(bench_.process, reg_mr()).how, How::kRan);
+  EXPECT_EQ(verb(bench_.process, reg_mr()).how, How::kRan);
   const auto entry = guard_.entry(slot_);
   EXPECT_EQ(entry.permits, 2U);
   EXPECT_EQ(entry.withdrawals, 1U);
@@ -105,14 +143,14 @@ TEST_F(Turns, ATaskIsInOneCallAtATime) {
 
 TEST_F(Turns, ACallThatNeverComesLosesItsPermit) {
   const pid_t other = bench_.kernel.add_thread(bench_.process);
-  ASSERT_EQ(verb(bench_.process, alloc_pd()).how, How::kRan);
+  ASSERT_EQ(verb(bench_.process, reg_mr()).how, How::kRan);
   EXPECT_EQ(verb(other, query_gid()).err, 0);
   EXPECT_EQ(guard_.entry(slot_).withdrawals, 1U);
 }
 
 TEST_F(Turns, ACallerThatDiedLosesItsPermitAtOnce) {
   const pid_t child = bench_.kernel.fork(bench_.process);
-  ASSERT_EQ(verb(child, alloc_pd()).how, How::kRan);
+  ASSERT_EQ(verb(child, reg_mr()).how, How::kRan);
   bench_.kernel.exit(child);
   const auto begun = std::chrono::steady_clock::now();
   EXPECT_EQ(verb(bench_.process, query_gid()).err, 0);
@@ -123,7 +161,7 @@ TEST_F(Turns, ACallerThatDiedLosesItsPermitAtOnce) {
 TEST_F(Turns, ACallerThatDiesBeforeTheAnswerHasNoPermit) {
   const pid_t child = bench_.kernel.fork(bench_.process);
   bench_.kernel.die_after_next_read();
-  auto call = alloc_pd();
+  auto call = reg_mr();
   (void)bench_.verb(child, fd_, call);
   EXPECT_EQ(guard_.entry(slot_).state.flight, vbond::Guard::Flight::kNone);
 }
@@ -131,7 +169,7 @@ TEST_F(Turns, ACallerThatDiesBeforeTheAnswerHasNoPermit) {
 TEST_F(Turns, NothingHappensOnACondemnedContext) {
   const auto handle = bench_.make_qp(bench_.process, fd_);
   guard_.condemn(slot_);
-  EXPECT_EQ(verb(bench_.process, alloc_pd()).err, ENODEV);
+  EXPECT_EQ(verb(bench_.process, reg_mr()).err, ENODEV);
   EXPECT_EQ(verb(bench_.process, query_gid()).err, ENODEV);
   EXPECT_EQ(
       verb(bench_.process, Bench::modify_call(to_rtr(handle, AgentWorld::peer_virtual_gid()))).err,
@@ -163,7 +201,7 @@ TEST_F(Turns, ADeviceThatTheGuardDoesNotKnowIsNotHandedOut) {
 
 TEST_F(Turns, WhatIsCutByTheAgentWaitsForNobody) {
   const auto handle = bench_.make_qp(bench_.process, fd_);
-  ASSERT_EQ(verb(bench_.process, alloc_pd()).how, How::kRan);
+  ASSERT_EQ(verb(bench_.process, reg_mr()).how, How::kRan);
   guard_.begin(slot_);
   auto context = bench_.attachment->contexts().all().front();
   std::unique_lock lock(context->mutex, std::try_to_lock);

@@ -199,14 +199,6 @@ TEST_F(Verbs, AnswersTheGidTable) {
   EXPECT_EQ(verb(table(kGidEntrySize, kGidEntrySize)), failed(EINVAL));  // no room for two
 }
 
-TEST_F(Verbs, LetsNeutralVerbsRun) {
-  auto call = TenantCall::write_form(WriteCommand::kAllocPd);
-  std::array<std::byte, 8> core_in{};
-  call.in(attr::kCoreIn, core_in).out(attr::kCoreOut, 4);
-  EXPECT_EQ(verb(call).how, How::kRan);
-  EXPECT_EQ(counted("ALLOC_PD", "passed"), 1);
-}
-
 TEST_F(Verbs, RefusesWhatIsNotOfferedByName) {
   EXPECT_EQ(verb(TenantCall(Object::kFlowAction, 0)), failed(EOPNOTSUPP));
   EXPECT_EQ(verb(TenantCall(static_cast<Object>(77), 3)), failed(EOPNOTSUPP));

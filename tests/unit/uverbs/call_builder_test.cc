@@ -118,8 +118,21 @@ TEST(CallBuilderTest, NewHandlesAndDescriptors) {
   EXPECT_EQ(peek<std::uint64_t>(backs[0].bytes, 0), 6U);
 }
 
-TEST(CallBuilderTest, OnlyTheTenantCanMakeItsDescriptors) {
-  EXPECT_EQ(build(Wire(16, 0).attr(0, 0, 0)).error(), EOPNOTSUPP);
+TEST(CallBuilderTest, ADescriptorThatIsMadeIsToldByAnotherNumber) {
+  auto built = build(Wire(16, 0).attr(0, 0, 0));
+  ASSERT_TRUE(built);
+  EXPECT_TRUE(built->fds().empty());
+  auto sealed = built->seal();
+  ASSERT_TRUE(sealed);
+  EXPECT_EQ(built->handle(0), std::nullopt);  // the kernel has not answered
+  const std::uint64_t own = 7;
+  std::memcpy(sealed->data() + 24 + 8, &own, 8);
+  EXPECT_EQ(built->handle(0), 7U);
+  EXPECT_TRUE(built->set_fd(0, 3));
+  const auto backs = built->write_backs(0x5000);
+  ASSERT_EQ(backs.size(), 1U);
+  EXPECT_EQ(backs[0].address, 0x5000U + 24 + 8);
+  EXPECT_EQ(peek<std::uint64_t>(backs[0].bytes, 0), 3U);
 }
 
 TEST(CallBuilderTest, PassesOnTheErrorsOfTheCheck) {
@@ -232,7 +245,8 @@ TEST(CallBuilderTest, EveryVerbTheAgentMayExecute) {
     if (verb.run_in != RunIn::kAgent && verb.run_in != RunIn::kAgentOnSoftwareNic) continue;
     SCOPED_TRACE(verb.name);
     const bool ioctl = verb.key.form == Form::kIoctl;
-    Wire wire = ioctl ? Wire(verb.key.object, verb.key.method) : Wire(0, 0);
+    const bool of_mlx5 = (verb.key.object & kDriverNamespace) != 0;
+    Wire wire = ioctl ? Wire(verb.key.object, verb.key.method, of_mlx5 ? 1 : 14) : Wire(0, 0);
     for (const AttrSpec& spec : verb.attrs) {
       std::uint16_t len = std::min<std::uint16_t>(spec.max, 200);
       std::uint64_t data = kTenantAddress;

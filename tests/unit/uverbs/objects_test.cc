@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
+#include <tuple>
+#include <utility>
 
 #include "tests/unit/uverbs/wire.h"
 
@@ -244,6 +247,74 @@ TEST(CompChannelTest, IsPutIntoTheWriteFormsInPlace) {
     EXPECT_TRUE(std::equal(before.begin() + (extended ? 20 : 28), before.end(),
                            after.begin() + (extended ? 20 : 28)));
   }
+}
+
+// The handle is all there is in these.
+TEST(DestroyTest, WhatQuotasDoNotCount) {
+  const std::uint8_t raw[] = {9, 0, 0, 0};
+  const auto bytes = bytes_of(raw);
+  for (const std::uint32_t command : {4, 16, 38})  // DEALLOC_PD, DEALLOC_MW, CLOSE_XRCD
+    EXPECT_EQ(decoded(Wire::command(command).attr(0, 4, 9), 0, bytes, decode_destroyed_handle), 9U);
+  for (const std::uint16_t object : {1, 8, 10})
+    EXPECT_EQ(decoded(Wire(object, 0).attr(0, 0, 9), 0, {}, decode_destroyed_handle), 9U);
+  EXPECT_EQ(decoded(Wire(0x1008, 0x1001, 1).attr(0x1000, 0, 9), 0, {}, decode_destroyed_handle),
+            9U);
+  EXPECT_EQ(decoded(Wire(1, 0).attr(0, 0, 1ULL << 32U), 0, {}, decode_destroyed_handle).error(),
+            ENOENT);
+}
+
+TEST(MadeFdTest, IsReadAndToldInBothForms) {
+  auto call = decode_call(Wire::command(17).attr(0, 8, 0x1000).attr(1, 4, 0x2000).bytes());
+  ASSERT_TRUE(call);
+  const Verb& verb = *find_verb(*call);
+  auto built = CallBuilder::from_call(*call, verb);
+  ASSERT_TRUE(built);
+  EXPECT_EQ(decode_made_fd(*built, verb).error(), EINVAL);  // nobody has answered
+  const std::int32_t fd = 5;
+  ASSERT_TRUE(built->answer(attr::kCoreOut, std::as_bytes(std::span(&fd, 1)), true));
+  EXPECT_EQ(decode_made_fd(*built, verb), 5);
+  EXPECT_TRUE(set_made_fd(*built, verb, 6));
+  EXPECT_EQ(decode_made_fd(*built, verb), 6);
+  const std::int32_t none = -1;
+  ASSERT_TRUE(built->answer(attr::kCoreOut, std::as_bytes(std::span(&none, 1)), true));
+  EXPECT_EQ(decode_made_fd(*built, verb).error(), EINVAL);
+}
+
+TEST(AdviseMrTest, NobodyWaitsForPages) {
+  for (const std::uint64_t flags : {1U, 3U, 2U}) {
+    const auto left =
+        decoded(Wire(7, 2).attr(0, 0, 4).attr(1, 8, 0).attr(2, 4, flags).attr(3, 16, 0x1000), 0, {},
+                [](const CallBuilder& call, const Verb& /*verb*/) {
+                  CallBuilder copy = call;
+                  clear_advice_to_wait(copy);
+                  return ErrnoOr<std::uint64_t>(copy.value(2).value_or(99));
+                });
+    EXPECT_EQ(left, flags & 2U) << flags;
+  }
+}
+
+TEST(ModifySrqTest, ThePlaceOfTheQueueIsRedirected) {
+  const auto wire = [](std::uint16_t size, std::uint64_t data) {
+    return Wire::command(33).attr(0, 16, 0x1000).attr(attr::kUhwIn, size, data);
+  };
+  const auto redirected = [](const Wire& call_wire, DriverId driver) {
+    auto call = decode_call(call_wire.bytes());
+    auto built = CallBuilder::from_call(*call, *find_verb(*call));
+    EXPECT_TRUE(built);
+    auto was = redirect_queue_place(*built, driver, 0xa9e47);
+    return std::pair(was, built->value(attr::kUhwIn));
+  };
+  auto [was, now] = redirected(wire(8, 0x7f0000001000), DriverId::kRxe);
+  ASSERT_TRUE(was && was->has_value());
+  EXPECT_EQ(**was, 0x7f0000001000U);
+  EXPECT_EQ(now, 0xa9e47U);
+  // Too short to be one, and none at all: nothing may be left that a driver could take for one.
+  EXPECT_EQ(redirected(wire(4, 0x1000), DriverId::kRxe).first.error(), EINVAL);
+  const auto none = redirected(Wire::command(33).attr(0, 16, 0x1000), DriverId::kRxe).first;
+  EXPECT_TRUE(none && !none->has_value());
+  std::tie(was, now) = redirected(wire(8, 0x7f0000001000), DriverId::kSiw);
+  EXPECT_TRUE(was && !was->has_value());
+  EXPECT_EQ(now, 0U);
 }
 
 }  // namespace

@@ -65,12 +65,25 @@ TEST(VerbTableTest, RowsAreConsistent) {
     for (const AttrSpec& spec : verb.attrs) {
       EXPECT_TRUE(ids.insert(spec.id).second) << spec.id;
       EXPECT_LE(spec.min, spec.max);
-      // A descriptor can be made in the caller's table by the caller alone.
       if (spec.kind == Kind::kFdNew) {
-        EXPECT_EQ(verb.run_in, RunIn::kTenant);
+        EXPECT_EQ(verb.handler, Handler::kMakeFd);
       }
     }
   }
+}
+
+// Of these alone can another thread make another verb.
+TEST(VerbTableTest, OnlyWhatPinsMemoryRunsInTheTenant) {
+  std::set<std::string_view> anywhere;
+  std::set<std::string_view> on_hardware;
+  for (const Verb& verb : all_verbs()) {
+    if (verb.run_in == RunIn::kTenant) anywhere.insert(verb.name);
+    if (verb.run_in == RunIn::kAgentOnSoftwareNic) on_hardware.insert(verb.name);
+  }
+  EXPECT_EQ(anywhere, (std::set<std::string_view>{"REG_MR", "REREG_MR", "REG_DMABUF_MR"}));
+  EXPECT_EQ(on_hardware, (std::set<std::string_view>{"ADVISE_MR", "CREATE_CQ", "CREATE_QP",
+                                                     "CREATE_SRQ", "CREATE_XSRQ", "EX_CREATE_CQ",
+                                                     "EX_CREATE_QP", "MODIFY_SRQ", "RESIZE_CQ"}));
 }
 
 TEST(VerbTableTest, WhatFreesMakesNothing) {
@@ -173,12 +186,12 @@ TEST(VerbTableTest, DriverNamespacesAreRefusedByName) {
   EXPECT_EQ(name(0x2000, 0, DriverId::kMlx5), "UNKNOWN");
 }
 
-TEST(VerbTableTest, OfMlx5sOwnObjectsTheDoorbellPageIsLetThrough) {
+TEST(VerbTableTest, OfMlx5sOwnObjectsTheDoorbellPageIsOffered) {
   const auto verb = [](std::uint16_t object, std::uint16_t method, std::uint32_t driver) -> auto& {
     return verb_of(Wire(object, method, driver));
   };
   EXPECT_EQ(verb(0x1008, 0x1000, 1).name, "MLX5_ALLOC_UAR");
-  EXPECT_EQ(verb(0x1008, 0x1000, 1).run_in, RunIn::kTenant);
+  EXPECT_EQ(verb(0x1008, 0x1000, 1).run_in, RunIn::kAgent);
   EXPECT_EQ(verb(0x1008, 0x1001, 1).name, "MLX5_FREE_UAR");
   for (const std::uint16_t method : {0x0000, 0x0001, 0x1002, 0x3000, 0xffff}) {
     EXPECT_EQ(verb(0x1008, method, 1).name, "MLX5_UAR") << method;
@@ -206,10 +219,11 @@ TEST(VerbTableTest, ClassesOfTheDesign) {
   expect(verb_of(Wire(4, 0)), kMemory, kAgentOnSoftwareNic, Handler::kCreateQp);
   expect(write_verb(24), kMemory, kAgentOnSoftwareNic, Handler::kCreateQp);
   expect(ex_verb(24), kMemory, kAgentOnSoftwareNic, Handler::kCreateQp);
-  expect(verb_of(Wire(4, 1)), kNeutral, kAgentOnSoftwareNic, Handler::kDestroyQp);
+  expect(verb_of(Wire(4, 1)), kNeutral, kAgent, Handler::kDestroyQp);
   expect(write_verb(9), kMemory, kTenant, Handler::kRegMr);
-  expect(write_verb(17), kNeutral, kTenant, Handler::kNone);  // makes a descriptor
-  expect(write_verb(23), kNeutral, kTenant, Handler::kNone);  // rxe arms its CQs so
+  expect(write_verb(17), kNeutral, kAgent, Handler::kMakeFd);
+  expect(verb_of(Wire(16, 0)), kNeutral, kAgent, Handler::kMakeFd);
+  expect(write_verb(23), kNeutral, kAgent, Handler::kNone);  // rxe arms its CQs so
   expect(write_verb(37), kNeutral, kAgent, Handler::kOpenXrcd);
   expect(write_verb(5), kAddress, kAgent, Handler::kCreateAh);
   expect(write_verb(8), kNeutral, kAgent, Handler::kDestroyAh);
