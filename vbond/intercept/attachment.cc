@@ -71,7 +71,10 @@ void Attachment::add_receiver(CallSlot* left) {
   receiver.thread = std::thread([this, &receiver, left] {
     port_->enter();
     if (left != nullptr) {
-      if (auto call = left->notification.read()) serve(receiver, *call);
+      // Before anything is read of it: a task that was answered goes on, and has the arguments of
+      // its next call where this one's were. One that waits does so until this thread answers it.
+      if (auto call = left->notification.read(); call && port_->alive(call->id))
+        serve(receiver, *call);
     }
     receive_loop(receiver);
     // A call that was not answered because the agent stops is the next one's.

@@ -268,13 +268,10 @@ class Execution {
     return {};
   }
 
-  // What quotas do not count.
   void after_make() {
     auto handle = uverbs::decode_made_handle(builder_, verb_);
-    if (!handle) {
-      spoiled_ = true;
-      return;
-    }
+    spoiled_ = !handle;
+    if (!handle) return;
     handle_ = *handle;
     made_ = true;
   }
@@ -326,14 +323,10 @@ class Execution {
     return {};
   }
 
+  // What quotas count.
   void after_create_counted() {
-    auto handle = uverbs::decode_made_handle(builder_, verb_);
-    if (!handle) {
-      spoiled_ = true;
-      return;
-    }
-    handle_ = *handle;
-    made_ = true;
+    after_make();
+    if (!made_) return;
     context_.inventory.made(*made_by(verb_), handle_);
     charge_.keep();
   }

@@ -23,7 +23,6 @@ namespace qmasq::fuzz {
 namespace uverbs = vbond::uverbs;
 using test::CallResult;
 using vbond::Attachment;
-using vbond::Context;
 using How = CallResult::How;
 
 void violated(const std::string& what) {

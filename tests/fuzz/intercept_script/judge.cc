@@ -26,11 +26,10 @@ std::vector<std::byte> input_of(const uverbs::Call& call, std::uint16_t id) {
   if (!found) return {};
   std::vector<std::byte> out(found->len);
   if (out.empty()) return out;
-  std::memcpy(out.data(),
-              found->is_inline() ? static_cast<const void*>(&found->data)
-                                 : reinterpret_cast<const void*>(
-                                       found->data),  // NOLINT(performance-no-int-to-ptr)
-              out.size());
+  const void* at = &found->data;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the ABI carries pointers as numbers
+  if (!found->is_inline()) at = reinterpret_cast<const void*>(found->data);
+  std::memcpy(out.data(), at, out.size());
   return out;
 }
 

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <dirent.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
@@ -7,19 +6,11 @@
 #include <future>
 
 #include "tests/integration/intercept/host.h"
+#include "tests/support/own_descriptors.h"
 
 // Real processes under the real filter, served by the whole agent side over a stub NIC.
 namespace qmasq::test {
 namespace {
-
-int own_descriptors() {
-  int count = 0;
-  DIR* dir = opendir("/proc/self/fd");
-  while (readdir(dir) != nullptr)
-    ++count;
-  closedir(dir);
-  return count;
-}
 
 class Native : public ::testing::Test {
  protected:

@@ -26,20 +26,12 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/scenario.h"
 #include "vbond/sealed/layout.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/objects.h"
 
 // NOLINTBEGIN(performance-no-int-to-ptr): addresses are what this is about
-
-// Ends the scenario when the condition does not hold.
-#define EXPECT(condition)                                                                    \
-  do {                                                                                       \
-    if (!(condition)) {                                                                      \
-      std::fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno); \
-      return 1;                                                                              \
-    }                                                                                        \
-  } while (false)
 
 namespace qmasq::test {
 namespace {
@@ -161,6 +153,7 @@ int register_in_children() {
   stop = true;
   other.join();
   EXPECT(wrong == 0);
+  // NOLINTNEXTLINE(clang-analyzer-security.insecureAPI.vfork): some libraries do
   const pid_t child = vfork();
   if (child == 0) _exit(make(fd, call) == ENOTTY ? 0 : 1);
   EXPECT(status_of(child) == 0);

@@ -26,19 +26,11 @@
 #include <thread>
 
 #include "tests/integration/intercept/sealed_scenarios.h"
+#include "tests/support/scenario.h"
 #include "vbond/filter/filter.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/doorbell.h"
 #include "vbond/uverbs/qp.h"
-
-// Ends the scenario when the condition does not hold.
-#define EXPECT(condition)                                                                    \
-  do {                                                                                       \
-    if (!(condition)) {                                                                      \
-      std::fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno); \
-      return 1;                                                                              \
-    }                                                                                        \
-  } while (false)
 
 namespace qmasq::test {
 namespace {

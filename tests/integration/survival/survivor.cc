@@ -15,18 +15,11 @@
 #include <vector>
 
 #include "tests/integration/intercept/tenant_scenarios.h"
+#include "tests/support/scenario.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/doorbell.h"
 #include "vbond/uverbs/objects.h"
 #include "vbond/uverbs/qp.h"
-
-#define EXPECT(condition)                                                                    \
-  do {                                                                                       \
-    if (!(condition)) {                                                                      \
-      std::fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno); \
-      return 1;                                                                              \
-    }                                                                                        \
-  } while (false)
 
 namespace qmasq::test {
 namespace {

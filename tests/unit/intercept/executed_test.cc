@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <dirent.h>
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -7,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "tests/support/own_descriptors.h"
 #include "tests/unit/intercept/tenant.h"
 
 // What pins nothing is executed by the agent on its copy, although there is hardly anything in it
@@ -45,15 +45,6 @@ std::uint32_t first_number(const std::vector<std::byte>& bytes) {
   std::uint32_t out = 0;
   std::memcpy(&out, bytes.data(), sizeof(out));
   return out;
-}
-
-int own_descriptors() {
-  int count = 0;
-  DIR* dir = opendir("/proc/self/fd");
-  while (readdir(dir) != nullptr)
-    ++count;
-  closedir(dir);
-  return count;
 }
 
 class Executed : public ::testing::Test {
