@@ -170,6 +170,10 @@ class Packages(unittest.TestCase):
             self.assertEqual(found, wanted, unit)
             self.assertIn("NoNewPrivs:\t1", status)
             self.assertIn("Seccomp:\t2", status)
+        # They are enough for everything.
+        agent = self.agent("hostA")
+        self.assertEqual((agent["guard"], agent["keeper"]), ("on", "on"), self.journal("hostA", "vbond"))
+        self.assertIn("sealed_arguments", agent["features"], self.journal("hostA", "vbond"))
 
     def test_3_the_demo(self):
         for vpc in ("blue", "red"):

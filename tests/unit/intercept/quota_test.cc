@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cerrno>
 #include <thread>
 
@@ -376,9 +377,9 @@ TEST(QuotaTest, OnHardwareWhatTheProgramMadeGoesWithTheContext) {
 
 TEST(RateTest, OverTheRateIsEagainAndFreeingGoesOn) {
   QuotaBench bench;
-  std::vector<std::uint32_t> handles;
-  for (int i = 0; i < 4; ++i)
-    handles.push_back(bench.make_qp(bench.process, bench.fd));
+  std::array<std::uint32_t, 4> handles{};
+  for (std::uint32_t& handle : handles)
+    handle = bench.make_qp(bench.process, bench.fd);
   bench.world.set_policies(rate(VerbKind::kVerbs, {1, 2}));
   auto cq = bench.create_cq();
   EXPECT_EQ(bench.verb(bench.process, bench.fd, cq).err, 0);
