@@ -152,9 +152,9 @@ TEST_F(Turns, ACallerThatDiedLosesItsPermitAtOnce) {
   const pid_t child = bench_.kernel.fork(bench_.process);
   ASSERT_EQ(verb(child, reg_mr()).how, How::kRan);
   bench_.kernel.exit(child);
-  const auto begun = std::chrono::steady_clock::now();
+  // Waiting is of no use.
+  bench_.services.options.permit = bench_.services.options.turn = std::chrono::hours(1);
   EXPECT_EQ(verb(bench_.process, query_gid()).err, 0);
-  EXPECT_LT(std::chrono::steady_clock::now() - begun, milliseconds(50));
   EXPECT_EQ(guard_.entry(slot_).withdrawals, 1U);
 }
 
