@@ -264,7 +264,8 @@ TEST(DestroyTest, WhatQuotasDoNotCount) {
 }
 
 TEST(MadeFdTest, IsReadAndToldInBothForms) {
-  auto call = decode_call(Wire::command(17).attr(0, 8, 0x1000).attr(1, 4, 0x2000).bytes());
+  const Wire wire = Wire::command(17).attr(0, 8, 0x1000).attr(1, 4, 0x2000);
+  auto call = decode_call(wire.bytes());
   ASSERT_TRUE(call);
   const Verb& verb = *find_verb(*call);
   auto built = CallBuilder::from_call(*call, verb);
