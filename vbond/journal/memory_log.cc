@@ -82,7 +82,8 @@ bool MemoryLog::append(QpKey key, std::string_view record) {
   }
   const Mark mark{static_cast<std::uint32_t>(record.size()), key.handle, key.context};
   std::memcpy(ring() + end % kSize, &mark, sizeof(mark));
-  std::memcpy(ring() + end % kSize + sizeof(mark), record.data(), record.size());
+  if (!record.empty())
+    std::memcpy(ring() + end % kSize + sizeof(mark), record.data(), record.size());
   // All of it is there before it counts.
   state.end.store(end + need, std::memory_order_release);
   return true;
