@@ -91,7 +91,6 @@ class Survival : public ::testing::Test {
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "needs root: process_vm_readv, kcmp, open_tree";
     server_ = std::make_unique<NicServer>(folder_.file("nic.sock"));
-    server_->nic.strict_states = true;
     start_keeper();
   }
   void start_keeper() {

@@ -70,6 +70,7 @@ NicServer::NicServer(const std::string& path)
       ::listen(socket_.get(), 8) != 0) {
     throw std::runtime_error("no socket for the NIC");
   }
+  nic.strict_states = true;
   acceptor_ = std::thread([this] { accept_loop(); });
 }
 
