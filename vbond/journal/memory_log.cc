@@ -13,7 +13,7 @@ constexpr std::array<char, 8> kMagic = {'q', 'm', 'j', 'o', 'u', 'r', 'n', 'l'};
 constexpr std::uint32_t kLayout = 1;
 constexpr std::size_t kHeadSize = 4096;
 constexpr std::uint32_t kFiller = 0xffffffff;  // up to the ring's end
-constexpr std::size_t kMaxRecord = 64 * 1024;
+constexpr std::size_t kMaxRecord = std::size_t{64} * 1024;
 
 std::size_t round_up(std::size_t size) {
   return (size + 7) & ~std::size_t{7};

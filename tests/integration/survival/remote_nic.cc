@@ -23,7 +23,7 @@ using vbond::ErrnoOr;
 
 namespace {
 
-constexpr std::size_t kMaxPacket = 192 * 1024;
+constexpr std::size_t kMaxPacket = std::size_t{192} * 1024;
 constexpr std::size_t kDataAt = 8;
 
 sockaddr_un address_of(const std::string& path) {
