@@ -48,12 +48,14 @@ qmasq_trampoline_end:
   .text
 )");
 
+// NOLINTBEGIN(readability-identifier-naming): symbols of the assembler's
 extern "C" {
 extern const std::byte qmasq_trampoline[] __attribute__((visibility("hidden")));
 extern const std::byte qmasq_trampoline_again[] __attribute__((visibility("hidden")));
 extern const std::byte qmasq_trampoline_after[] __attribute__((visibility("hidden")));
 extern const std::byte qmasq_trampoline_end[] __attribute__((visibility("hidden")));
 }
+// NOLINTEND(readability-identifier-naming)
 
 static_assert(kCountAt == 8 && kToAt == 136 && kFromAt == 264);
 
