@@ -22,6 +22,7 @@ class FakeRedirector final : public vbond::Redirector {
   // --- switches
   bool traced = false;
   bool mapped = true;
+  int running = 0;  // so many looks find a task that has a position on its way there
   std::function<void(Mapped&)> change_mapping = [](Mapped&) {};
   std::uint64_t heap_at = 0x5555'0000'0000;
   vbond::sealed::SealedMemory::Identity file{};
@@ -78,7 +79,7 @@ class FakeRedirector final : public vbond::Redirector {
   vbond::ErrnoOr<std::uint64_t> heap(pid_t /*tid*/) override { return heap_at; }
   vbond::ErrnoOr<Position> position(pid_t tid) override {
     auto at = positions.find(tid);
-    if (at == positions.end()) return tl::unexpected(EAGAIN);
+    if (at == positions.end() || running-- > 0) return tl::unexpected(EAGAIN);
     return at->second;
   }
 

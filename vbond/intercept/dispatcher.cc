@@ -48,7 +48,7 @@ void Dispatcher::handle(Attachment& attachment, const Notification& received, Ca
     if (sealed != nullptr) {
       sealed->landed(call.tid);
       if (call.nr == SYS_ioctl) {
-        auto made = sealed->as_made(services_.parts.memory, received);
+        auto made = sealed->as_made(services_.parts.memory, attachment.port(), received);
         if (!made) {
           (void)attachment.port().answer(call.id, 0, EFAULT);
           return;

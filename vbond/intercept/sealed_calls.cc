@@ -26,6 +26,8 @@ constexpr microseconds kLongestPause{1000};
 // A thread that was sent comes at once, unless a signal's handler, a stop or an end comes between.
 // If it comes after its slot was given away, it starts over.
 constexpr milliseconds kComesWithin{1000};
+// A task whose call was received is asleep, or about to be.
+constexpr milliseconds kSleepsWithin{5000};
 // Threads that wait for a slot, each with its patience. Those that were killed leave theirs behind.
 constexpr std::size_t kMostWaiting = 1024;
 // Of calls that are made again; likewise.
@@ -71,10 +73,26 @@ void SealedCalls::landed(pid_t tid) {
   }
 }
 
-std::optional<Notification> SealedCalls::as_made(TenantMemory& memory,
+// The kernel wakes a task when its call is received, for it to sleep on where only a kill gets
+// through; until it does, it runs.
+ErrnoOr<Redirector::Position> SealedCalls::position_of(NotificationPort& port,
+                                                       const Notification& call) const {
+  const auto begun = Stopwatch::now();
+  microseconds pause = kFirstPause;
+  for (;;) {
+    auto at = redirector_.position(call.tid);
+    if (at || at.error() != EAGAIN || Stopwatch::now() - begun >= kSleepsWithin ||
+        !port.alive(call.id))
+      return at;
+    std::this_thread::sleep_for(pause);
+    pause = std::min(2 * pause, kLongestPause);
+  }
+}
+
+std::optional<Notification> SealedCalls::as_made(TenantMemory& memory, NotificationPort& port,
                                                  const Notification& call) const {
   if (!is_sealed(call.args[2])) return call;
-  const auto at = redirector_.position(call.tid);
+  const auto at = position_of(port, call);
   if (!at || at->program != trampoline().after) return std::nullopt;
   Notification out = call;
   TenantMemory::In own{at->stack, std::as_writable_bytes(std::span(&out.args[2], 1))};

@@ -60,7 +60,7 @@ class SealedCalls {
   [[nodiscard]] bool is_paid(pid_t tid);
   // The call as the program made it, where it comes from the trampoline. Nothing: it makes no
   // sense, and is refused.
-  [[nodiscard]] std::optional<Notification> as_made(TenantMemory& memory,
+  [[nodiscard]] std::optional<Notification> as_made(TenantMemory& memory, NotificationPort& port,
                                                     const Notification& call) const;
 
   // Step 1. What the caller gets instead when it is not sent.
@@ -103,6 +103,10 @@ class SealedCalls {
   [[nodiscard]] std::optional<unsigned> find_free(Trap& trap);
   [[nodiscard]] bool is_over(Trap& trap, const Slot& slot) const;
   [[nodiscard]] static bool in_flight(Trap& trap, const Slot& slot);
+
+  // Of a task whose call is being served.
+  [[nodiscard]] ErrnoOr<Redirector::Position> position_of(NotificationPort& port,
+                                                          const Notification& call) const;
 
   [[nodiscard]] Redirector::Trampoline trampoline() const;
   [[nodiscard]] bool is_mapped(pid_t tid, unsigned slot);

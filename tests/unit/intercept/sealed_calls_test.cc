@@ -58,8 +58,12 @@ class SealedCallsTest : public ::testing::Test {
     return make(tid, own_);
   }
   CallResult make(pid_t tid, std::uint64_t header) {
-    return bench_.trap(tid, SYS_ioctl,
-                       {static_cast<std::uint64_t>(fd_), uverbs::kVerbsIoctl, header});
+    // It waits in its call meanwhile, in the program's own code unless the test says otherwise.
+    const bool added = redirector_.positions.try_emplace(tid, header, 0, 0x400000).second;
+    const auto result =
+        bench_.trap(tid, SYS_ioctl, {static_cast<std::uint64_t>(fd_), uverbs::kVerbsIoctl, header});
+    if (added) redirector_.positions.erase(tid);
+    return result;
   }
   // The thread is in the trampoline, as when it comes from there.
   void in_trampoline(pid_t tid) {
@@ -120,6 +124,14 @@ TEST_F(SealedCallsTest, WhatIsNotKnownStartsOver) {
   in_trampoline(tid_);
   EXPECT_EQ(make(tid_, redirector_.sent_to), kAgain);
   EXPECT_EQ(make(tid_, redirector_.sent_to), kRan);
+}
+
+TEST_F(SealedCallsTest, WhoIsOnItsWayBackToSleepIsWaitedFor) {
+  EXPECT_EQ(ask(tid_), kAgain);
+  bench_.attachment->sealed->landed(tid_);
+  in_trampoline(tid_);
+  redirector_.running = 3;
+  EXPECT_EQ(make(tid_, redirector_.sent_to), kAgain);
 }
 
 TEST_F(SealedCallsTest, NotWhereTheMappingIsAnother) {
