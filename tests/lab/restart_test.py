@@ -105,7 +105,8 @@ class Restart(labtest.LabTest):
             for done in [pool.submit(self.kill_again_and_again, host, KILLS // 2) for host in HOSTS]:
                 done.result()
         fabric.wait_in_sync(self.lab)
-        self.assertTrue(all(load.running() for load in loads.values()))
+        for host, load in loads.items():
+            self.assertTrue(load.running(), f"{host}: {load.out}{load.err}")
         time.sleep(2)
         for host in HOSTS:
             self.assertEqual(self.agent(host)["keeper"], "on")
