@@ -2,12 +2,10 @@
 #include "bench/trap/tenant.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +22,7 @@
 #include <utility>
 
 #include "bench/trap/world.h"
+#include "tests/support/await_end.h"
 #include "vbond/filter/filter.h"
 #include "vbond/uverbs/abi.h"
 #include "vbond/uverbs/objects.h"
@@ -270,12 +269,7 @@ Tenant::~Tenant() {
 Samples Tenant::measure() {
   std::uint64_t token = 1;
   if (::write(go_.get(), &token, sizeof token) != sizeof token) return {{}, "the tenant is gone"};
-  // Its end alone: by waitpid() this thread would also take the stops that a receiver of this very
-  // process waits for when it redirects a call.
-  UniqueFd end(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
-  pollfd ended{end.get(), POLLIN, 0};
-  while (::poll(&ended, 1, -1) < 0 && errno == EINTR) {
-  }
+  test::await_end(pid_);
   ::waitpid(std::exchange(pid_, -1), nullptr, 0);
   return {{shared_->micros, shared_->micros + shared_->done}, shared_->error};
 }

@@ -624,8 +624,8 @@ Answer execute(Trap& trap, Context& context, const uverbs::Call& call, const Ver
 
 Answer serve_verb(Trap& trap, Context& context, const uverbs::Call& call, const Verb& verb) {
   SealedCalls* sealed = trap.attachment.sealed.get();
-  const bool paid = sealed != nullptr && sealed->is_paid(trap.tid());
-  if (Tenancy& tenancy = *trap.attachment.tenancy; tenancy.rated() && !paid) {
+  if (Tenancy& tenancy = *trap.attachment.tenancy;
+      tenancy.rated() && !(sealed != nullptr && sealed->is_paid(trap.tid()))) {
     if (verb.frees) {
       trap.unpaid = !tenancy.note({qos::VerbKind::kVerbs});
     } else if (!admit(trap, verb.name, kinds_of(verb))) {

@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "vbond/attach/protocol.h"
+#include "vbond/intercept/backoff.h"
 #include "vbond/intercept/checks.h"
 #include "vbond/intercept/turn.h"
 #include "vbond/sealed/trampoline.h"
@@ -21,7 +21,6 @@ using std::chrono::milliseconds;
 // Not the agent's clock: these are waits of this very thread.
 using Stopwatch = std::chrono::steady_clock;
 
-constexpr microseconds kFirstPause{20};
 constexpr microseconds kLongestPause{1000};
 // A thread that was sent comes at once, unless a signal's handler, a stop or an end comes between.
 // If it comes after its slot was given away, it starts over.
@@ -78,14 +77,13 @@ void SealedCalls::landed(pid_t tid) {
 ErrnoOr<Redirector::Position> SealedCalls::position_of(NotificationPort& port,
                                                        const Notification& call) const {
   const auto begun = Stopwatch::now();
-  microseconds pause = kFirstPause;
+  Backoff backoff(kLongestPause);
   for (;;) {
     auto at = redirector_.position(call.tid);
     if (at || at.error() != EAGAIN || Stopwatch::now() - begun >= kSleepsWithin ||
         !port.alive(call.id))
       return at;
-    std::this_thread::sleep_for(pause);
-    pause = std::min(2 * pause, kLongestPause);
+    backoff.wait();
   }
 }
 
@@ -156,6 +154,7 @@ std::optional<Answer> SealedCalls::stand_back(Trap& trap) {
 
 Answer SealedCalls::comes_again(Trap& trap) {
   trap.row = kNotCounted;
+  if (!trap.attachment.tenancy->rated()) return Answer::sent();
   std::lock_guard lock(mutex_);
   if (paid_.size() >= kMostPaid) paid_.clear();
   paid_.insert(trap.tid());
@@ -173,7 +172,7 @@ tl::expected<unsigned, Answer> SealedCalls::take(Trap& trap) {
     std::lock_guard lock(mutex_);
     if (auto since = waiting_.find(trap.tid()); since != waiting_.end()) begun = since->second;
   }
-  microseconds pause = kFirstPause;
+  Backoff backoff(kLongestPause);
   for (;;) {
     {
       std::lock_guard lock(mutex_);
@@ -194,8 +193,9 @@ tl::expected<unsigned, Answer> SealedCalls::take(Trap& trap) {
       return tl::unexpected(
           trap.refuse("SEALED", EBUSY, "the calls of this program that run do not end"));
     }
-    std::this_thread::sleep_for(pause);
-    if (pause == kLongestPause) {
+    const bool for_long = backoff.at_longest();
+    backoff.wait();
+    if (for_long) {
       {
         std::lock_guard lock(mutex_);
         if (waiting_.size() >= kMostWaiting) waiting_.clear();
@@ -203,7 +203,6 @@ tl::expected<unsigned, Answer> SealedCalls::take(Trap& trap) {
       }
       if (auto answer = stand_back(trap)) return tl::unexpected(*answer);
     }
-    pause = std::min(2 * pause, kLongestPause);
   }
 }
 

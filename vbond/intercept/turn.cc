@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vbond/intercept/turn.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <thread>
 
+#include "vbond/intercept/backoff.h"
 #include "vbond/intercept/context.h"
 
 namespace qmasq::vbond {
@@ -16,8 +15,6 @@ using std::chrono::milliseconds;
 // Not the agent's clock: these are waits of this very thread.
 using Stopwatch = std::chrono::steady_clock;
 
-// Most calls that run in a tenant are back within the first pause or two.
-constexpr microseconds kFirstPause{20};
 constexpr microseconds kLongestPause{2000};
 // Before asking whether the caller is still alive, which costs more than most calls take.
 constexpr milliseconds kAskAfter{10};
@@ -35,7 +32,7 @@ tl::expected<std::unique_lock<std::mutex>, Answer> take_turn(Trap& trap, Context
   Guard& guard = trap.services.guard();
   auto refused = [](int err) { return tl::unexpected(Answer::fails(err, Outcome::kRefused)); };
   auto begun = Stopwatch::time_point{};
-  microseconds pause = kFirstPause;
+  Backoff backoff(kLongestPause);
   for (;;) {
     std::unique_lock lock(context.mutex);
     if (context.closed) return refused(ENODEV);
@@ -51,8 +48,7 @@ tl::expected<std::unique_lock<std::mutex>, Answer> take_turn(Trap& trap, Context
     if (now - begun >= trap.services.options.turn) {
       return tl::unexpected(trap.refuse("TURN", EBUSY, "another call on this device does not end"));
     }
-    std::this_thread::sleep_for(pause);
-    pause = std::min(2 * pause, kLongestPause);
+    backoff.wait();
   }
 }
 

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <spawn.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +19,7 @@
 #include <utility>
 
 #include "tests/support/agent_world.h"
+#include "tests/support/await_end.h"
 #include "tests/support/eventually.h"
 #include "tests/support/stub_nic.h"
 #include "vbond/access/local_access.h"
@@ -173,12 +173,7 @@ class Tenant {
   void kill(int signal) const { (void)::kill(pid_, signal); }
   // Exit code, or 100 + signal.
   int wait() {
-    // Not by waitpid(): it would take what receivers of this process wait for when they trace it.
-    UniqueFd end(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
-    pollfd ended{end.get(), POLLIN, 0};
-    // No descriptor: such a receiver has taken its end already.
-    while (end.valid() && poll(&ended, 1, -1) < 0 && errno == EINTR) {
-    }
+    await_end(pid_);
     int status = 0;
     while (waitpid(pid_, &status, 0) < 0) {
       if (errno == EINTR) continue;
