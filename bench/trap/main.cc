@@ -21,7 +21,7 @@
 namespace qmasq::bench {
 namespace {
 
-// Sealed calls take a hundred times longer than others: so many times fewer of them.
+// Sealed calls take several times as long as others: so many times fewer of them.
 constexpr std::size_t kSealedShare = 10;
 
 struct Row {

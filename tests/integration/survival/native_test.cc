@@ -175,12 +175,17 @@ TEST_P(KillAt, AtEachStageOfEachVerb) {
   auto serving = agent(point + ":30");
   auto program = tenant();
   std::atomic<bool> done{false};
+  std::atomic<bool> given_up{false};
+  std::atomic<pid_t> serves{serving->pid()};
   // What a service manager does.
   std::thread manager([&] {
     for (int kills = 1; kills <= kKills; ++kills) {
       EXPECT_EQ(serving->wait(), 100 + SIGKILL);
+      if (given_up) return;
       // Another number of calls from kill to kill, to meet another verb each time.
       serving = agent(kills == kKills ? "" : point + ":" + std::to_string(kills % 13 + 1));
+      serves = serving->pid();
+      if (given_up) serving->kill(SIGKILL);
     }
     done = true;
   });
@@ -192,7 +197,13 @@ TEST_P(KillAt, AtEachStageOfEachVerb) {
   const bool endured = waits.back() >= 0;
   if (!endured) program->kill(SIGKILL);
   EXPECT_TRUE(endured);
-  if (!endured) std::exit(1);  // the manager waits for a kill that does not come
+  if (!endured) {
+    // The manager waits for a kill that does not come.
+    given_up = true;
+    (void)::kill(serves, SIGKILL);
+    manager.join();
+    return;
+  }
   manager.join();
   EXPECT_GE(rounds(*program, 4), 0);
   program->kill(SIGKILL);
