@@ -16,11 +16,13 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "common/unique_fd.h"
 
@@ -30,6 +32,9 @@ namespace {
 // Of the kernel itself, never seen by programs.
 constexpr int kErestartNoIntr = 513;
 constexpr std::uint64_t kSyscallLength = 2;  // 0f 05
+// A killed agent lets go of what it traced a moment after the next one has taken over its
+// descriptors.
+constexpr auto kTracerLetsGoWithin = std::chrono::milliseconds(100);
 
 void (*observer)(RedirectStep, pid_t) = nullptr;
 void pass(RedirectStep step, pid_t tid) {
@@ -38,6 +43,17 @@ void pass(RedirectStep step, pid_t tid) {
 
 bool trace(int request, pid_t tid, void* address, std::uintptr_t data) {
   return ptrace(static_cast<__ptrace_request>(request), tid, address, data) == 0;
+}
+
+// 0 or an errno: EPERM where somebody else traces it, and goes on to.
+int seize(pid_t tid, std::uintptr_t options) {
+  const auto until = std::chrono::steady_clock::now() + kTracerLetsGoWithin;
+  for (;;) {
+    if (trace(PTRACE_SEIZE, tid, nullptr, options)) return 0;
+    const int err = errno;
+    if (err != EPERM || std::chrono::steady_clock::now() >= until) return err;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 // Nothing: it is gone, and nobody has to wait for it any more.
@@ -68,8 +84,8 @@ class Stopped {
   // Nothing: it is stopped and has the registers with which it came into `call`.
   std::optional<Outcome> stop(NotificationPort& port, const Notification& call,
                               std::uintptr_t options) {
-    if (!trace(PTRACE_SEIZE, tid_, nullptr, PTRACE_O_TRACESYSGOOD | options))
-      return Outcome{errno == ESRCH ? Done::kGone : Done::kTraced, 0};
+    if (int err = seize(tid_, PTRACE_O_TRACESYSGOOD | options); err != 0)
+      return Outcome{err == ESRCH ? Done::kGone : Done::kTraced, 0};
     pass(RedirectStep::kSeized, tid_);
     (void)trace(PTRACE_INTERRUPT, tid_, nullptr, 0);
     pass(RedirectStep::kInterrupted, tid_);

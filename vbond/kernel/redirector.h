@@ -26,7 +26,7 @@ class Redirector {
   enum class Done {
     kSent,     // it is on its way there
     kRepeats,  // it makes its call again as it was: a signal came between
-    kTraced,   // somebody else traces it; the call is still to be answered
+    kTraced,   // somebody else traces it and goes on to; the call is still to be answered
     kGone,     // killed
     kFailed,   // the program's call has failed with `err`
   };

@@ -261,32 +261,56 @@ int register_while_stopped() {
   return 0;
 }
 
-// A program that traces itself makes no such call; when it has stopped, it does again.
-int register_while_traced() {
-  const int fd = open_device();
+// A child that traces its parent, until it is killed or its work is done; -1: it cannot.
+pid_t tracer(void (*work)(pid_t parent)) {
   const pid_t self = getpid();
   std::array<int, 2> ends{};
-  EXPECT(pipe(ends.data()) == 0);
+  if (pipe(ends.data()) != 0) return -1;
   const pid_t child = fork();
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     const char told = ptrace(PTRACE_SEIZE, self, nullptr, nullptr) == 0 ? 'y' : 'n';
     if (write(ends[1], &told, 1) != 1) _exit(1);
-    for (;;) {
-      int status = 0;
-      if (waitpid(self, &status, __WALL) < 0) _exit(0);
-      const int signal = (status >> 16) != 0 ? 0 : WSTOPSIG(status);
-      if (WIFSTOPPED(status)) ptrace(PTRACE_CONT, self, nullptr, signal);
-    }
+    work(self);
+    _exit(0);
   }
   char told = 0;
-  EXPECT(read(ends[0], &told, 1) == 1 && told == 'y');
+  const bool traces = read(ends[0], &told, 1) == 1 && told == 'y';
+  close(ends[0]);
+  close(ends[1]);
+  return traces ? child : -1;
+}
+
+// A program that traces itself makes no such call; when it has stopped, it does again.
+int register_while_traced() {
+  const int fd = open_device();
+  const pid_t child = tracer([](pid_t parent) {
+    int status = 0;
+    while (waitpid(parent, &status, __WALL) >= 0) {
+      const int signal = (status >> 16) != 0 ? 0 : WSTOPSIG(status);
+      if (WIFSTOPPED(status)) ptrace(PTRACE_CONT, parent, nullptr, signal);
+    }
+  });
+  EXPECT(child > 0);
   Registration call;
-  for (int i = 0; i < 20; ++i)
+  for (int i = 0; i < 5; ++i)
     EXPECT(make(fd, call) == EBUSY);
   kill(child, SIGKILL);
   (void)status_of(child);
   EXPECT(make(fd, call) == ENOTTY);
+  return 0;
+}
+
+// As after an agent that was killed while it had the thread: the next one waits for that moment.
+int register_while_a_tracer_ends() {
+  const int fd = open_device();
+  Registration call;
+  for (int i = 0; i < 10; ++i) {
+    const pid_t child = tracer([](pid_t) { usleep(10'000); });
+    EXPECT(child > 0);
+    EXPECT(make(fd, call) == ENOTTY);
+    (void)status_of(child);
+  }
   return 0;
 }
 
@@ -473,6 +497,7 @@ const std::map<std::string, int (*)()>& sealed_scenarios() {
       {"sealed-handlers", register_in_handlers},
       {"sealed-stopped", register_while_stopped},
       {"sealed-traced", register_while_traced},
+      {"sealed-tracer-ends", register_while_a_tracer_ends},
       {"sealed-for-ever", register_for_ever},
       {"sealed-race", race},
       {"sealed-forge", forge},

@@ -84,7 +84,8 @@ TEST_P(SealedScenario, GoesAsItShould) {
 INSTANTIATE_TEST_SUITE_P(All, SealedScenario,
                          ::testing::Values("sealed", "sealed-threads", "sealed-children",
                                            "sealed-exec", "sealed-signals", "sealed-handlers",
-                                           "sealed-stopped", "sealed-traced", "sealed-forge"));
+                                           "sealed-stopped", "sealed-traced", "sealed-tracer-ends",
+                                           "sealed-forge"));
 
 TEST_F(SealedRace, WhatRunsIsWhatWasChecked) {
   Watcher watcher;
