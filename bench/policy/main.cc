@@ -74,8 +74,9 @@ Result measure(const World& world, const Rules& rules, const std::vector<Pair>& 
   out.p50 = times[times.size() / 2];
   out.p99 = times[times.size() * 99 / 100];
   std::vector<std::uint32_t> answers(4 * kBatch);
+  const std::size_t batched = pairs.size() - pairs.size() % kBatch;
   const auto start = Clock::now();
-  for (std::size_t at = 0; at + kBatch <= pairs.size(); at += kBatch) {
+  for (std::size_t at = 0; at < batched; at += kBatch) {
     held.clear();
     questions.clear();
     for (std::size_t i = 0; i < kBatch; ++i)
@@ -83,7 +84,7 @@ Result measure(const World& world, const Rules& rules, const std::vector<Pair>& 
     rules.decide_all(questions, answers);
   }
   out.batched = std::chrono::duration<double, std::nano>(Clock::now() - start).count() /
-                static_cast<double>(pairs.size() / kBatch * kBatch);
+                static_cast<double>(batched);
   return out;
 }
 

@@ -315,9 +315,9 @@ def sampled(sampler):
 
 
 def rate_between(samples, begin, end):
-    """Mbit/s that left between two times."""
-    inside = [sample for sample in samples if begin <= sample[0] <= end]
-    (t0, b0), (t1, b1) = inside[0], inside[-1]
+    """Mbit/s that left between two times: from the first samples after each. A host that is busy takes few."""
+    t0, b0 = next(sample for sample in samples if sample[0] >= begin)
+    t1, b1 = next(sample for sample in samples if sample[0] >= end and sample[0] > t0)
     return (b1 - b0) * 8 / (t1 - t0) / 1e6
 
 

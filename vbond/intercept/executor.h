@@ -14,10 +14,11 @@
 // the tenant does to its memory in the meantime changes nothing.
 //
 // Let run: what the kernel can only do in the tenant, because it pins the caller's memory. On
-// software NICs that is the registration of memory and nothing else. Arguments are copied, checked,
-// and the kernel reads them again in the tenant's own call, which another thread may have changed
-// by then. So what is checked here (a size, on hardware a QP or SRQ type) keeps honest programs
-// within what is offered and proves nothing about hostile ones: the guard does (turn.h).
+// software NICs that is the registration of memory and nothing else. Where arguments are sealed
+// (sealed_calls.h) the kernel reads what was checked. Elsewhere it reads the tenant's memory again,
+// which another thread may have changed by then: there what is checked here (a size, on hardware a
+// QP or SRQ type) keeps honest programs within what is offered and proves nothing about hostile
+// ones; the guard does (turn.h).
 //
 // Descriptors (completion channels, asynchronous events) are made in the agent's table and given to
 // the task before it is answered; the agent keeps none.
