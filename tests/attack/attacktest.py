@@ -28,8 +28,15 @@ NIC_INDEX = "1"
 
 
 def report(attack, rounds, successes, control):
-    """One line for the reader. What must hold is asserted by the caller."""
-    print(f"attack: {attack}: {rounds} rounds, {successes} successes, control: {control} successes", flush=True)
+    """One line for the reader. What must hold is asserted by the caller. `control`: a number of successes, or where
+    they are told, or why there can be none."""
+    told = control if isinstance(control, str) else f"{control} successes"
+    print(f"attack: {attack}: {rounds} rounds, {successes} successes, control: {told}", flush=True)
+
+
+def report_control(attack, rounds, successes):
+    """The same with the defence off."""
+    print(f"attack: control: {attack}: {rounds} rounds, {successes} successes", flush=True)
 
 
 class AttackTest(labtest.LabTest):

@@ -58,7 +58,7 @@ class Leaks(AttackTest):
             self.assertIn(f"lqpn {number} ", control.out)
             result = self.tenants.run("blue/a", words)
             successes = int(f"lqpn {number} " in result.out) + int("rxe0" in result.out)
-            report("RDMA netlink", 4, successes, 1)
+            report("RDMA netlink", 4, successes, control.out.count(f"lqpn {number} "))
             self.assertEqual(successes, 0, result.out)
         finally:
             held.kill()

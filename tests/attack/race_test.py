@@ -8,7 +8,7 @@ the kernel; and that no caller lives to see its changed verb return.
 
 import json
 
-from attacktest import ATTACK, ROUNDS, AttackTest, Victim, Witness, main, report
+from attacktest import ATTACK, ROUNDS, AttackTest, Victim, Witness, main, report, report_control
 from labkit.tenants import QMASQ
 
 TALLY = "/tmp/attack-tally"
@@ -116,7 +116,7 @@ class Control(OtherAgent):
                 finally:
                     witness.end()
                     packets = victim.end()
-                report(f"control: RTR by {how}", counts["rounds"], "-", counts["returned"])
+                report_control(f"RTR by {how}", counts["rounds"], counts["returned"])
                 self.assertGreaterEqual(ready, counts["returned"], "the driver was told")
                 self.assertGreater(counts["returned"], 0, counts)
                 self.assertGreater(counts["used"], 0, counts)
@@ -129,7 +129,7 @@ class Control(OtherAgent):
                 goal = "returned" if into == "ah" else "used"
                 counts = self.race_until(lambda counts, goal=goal: counts[goal], ["--qpn", "4242"],
                                          "process" if into == "gids" else "thread", 80, into, seconds=60)
-                report(f"control: {into}", counts["rounds"], "-", counts["returned"])
+                report_control(into, counts["rounds"], counts["returned"])
                 self.assertGreater(counts["returned"], 0, counts)
                 if into != "ah":
                     self.assertGreater(counts["used"], 0, counts)
