@@ -68,6 +68,7 @@ int length_flood(const std::string& device, int threads, int seconds) {
     }
   };
   std::vector<std::thread> pool;
+  pool.reserve(static_cast<std::size_t>(threads));
   for (int i = 0; i < threads; ++i)
     pool.emplace_back(work);
   for (std::thread& each : pool)

@@ -42,7 +42,7 @@ class Search {
     ++places_;
     for (const auto& [name, bytes] : marks_) {
       if (text.find(bytes) != std::string_view::npos && found_.size() < 500)
-        found_.push_back(where + ": " + name);
+        found_.push_back(std::string(where).append(": ").append(name));
     }
   }
   template <typename T>

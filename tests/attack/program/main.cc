@@ -11,7 +11,7 @@
 
 namespace {
 
-using namespace qmasq::attack;
+using namespace qmasq::attack;  // NOLINT(google-build-using-namespace): the program is all about it
 
 // Options that say where a target is. `prefix` is "" or "peer-".
 struct TargetOptions {

@@ -139,7 +139,7 @@ std::string made_node(const std::string& node, const std::string& folder) {
   const std::string path = folder + "/attack-node";
   (void)::unlink(path.c_str());
   if (::mknod(path.c_str(), S_IFCHR | 0666, number) != 0) return errno_name(errno);
-  const std::string out = worth(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  std::string out = worth(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   (void)::unlink(path.c_str());
   return out;
 }
@@ -187,7 +187,7 @@ std::string by_handle(const std::string& node) {
   if (::name_to_handle_at(AT_FDCWD, node.c_str(), handle, &mount_id, 0) != 0)
     return errno_name(errno);
   const int mount = ::open("/dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::string out = worth(::open_by_handle_at(mount, handle, O_RDWR | O_CLOEXEC));
+  std::string out = worth(::open_by_handle_at(mount, handle, O_RDWR | O_CLOEXEC));
   ::close(mount);
   return out;
 }

@@ -24,6 +24,7 @@ using Clock = std::chrono::steady_clock;
 // Runs a program to its end; its wait status.
 int run(const std::vector<std::string>& words) {
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (const std::string& word : words)
     argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);

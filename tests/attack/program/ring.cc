@@ -36,7 +36,6 @@ long submit_one(const io_uring_sqe& request) {
     auto* indices = reinterpret_cast<std::uint32_t*>(queue + params.sq_off.array);
     indices[0] = 0;
     std::atomic_ref(*reinterpret_cast<std::uint32_t*>(queue + params.sq_off.tail)).store(1);
-    err = EIO;
     if (::syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, nullptr, 0) == 1) {
       const auto* answer = reinterpret_cast<const io_uring_cqe*>(done + params.cq_off.cqes);
       result = answer->res < 0 ? -1 : answer->res;

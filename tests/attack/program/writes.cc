@@ -96,8 +96,7 @@ int writes(const std::string& device, const Target& target, int hold_seconds) {
   attempt("splice", [&](const Request& r) {
     std::array<int, 2> ends{};
     if (::pipe(ends.data()) != 0 || ::write(ends[1], &r, sizeof r) < 0) return errno_name(errno);
-    const std::string text =
-        answer(::splice(ends[0], nullptr, fd, nullptr, sizeof r, SPLICE_F_MOVE));
+    std::string text = answer(::splice(ends[0], nullptr, fd, nullptr, sizeof r, SPLICE_F_MOVE));
     ::close(ends[0]);
     ::close(ends[1]);
     return text;

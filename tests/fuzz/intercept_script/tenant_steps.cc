@@ -48,22 +48,23 @@ CallResult Player::call(const Task& task, const Step& step, Draft& draft) {
 }
 
 void Player::open(const Task& task, const Step& step) {
-  static const char* const kPaths[] = {"/dev/infiniband/uverbs0",
-                                       "/dev/infiniband/uverbs0",
-                                       "/dev/infiniband/uverbs0",
-                                       "/dev//infiniband/./uverbs0",
-                                       "/dev/infiniband/uverbs1",
-                                       "/dev/infiniband/../infiniband/uverbs0",
-                                       "/dev/null",
-                                       "/dev/infiniband/uverbs00000000000000000000000000000000"};
-  static const int kFlags[] = {O_RDWR | O_CLOEXEC,
-                               O_RDWR,
-                               O_WRONLY,
-                               O_RDONLY,
-                               O_RDWR | O_PATH,
-                               O_RDWR | O_CREAT | O_EXCL,
-                               O_RDWR | O_DIRECTORY,
-                               O_RDWR | O_NONBLOCK};
+  static constexpr const char* kPaths[] = {
+      "/dev/infiniband/uverbs0",
+      "/dev/infiniband/uverbs0",
+      "/dev/infiniband/uverbs0",
+      "/dev//infiniband/./uverbs0",
+      "/dev/infiniband/uverbs1",
+      "/dev/infiniband/../infiniband/uverbs0",
+      "/dev/null",
+      "/dev/infiniband/uverbs00000000000000000000000000000000"};
+  static constexpr int kFlags[] = {O_RDWR | O_CLOEXEC,
+                                   O_RDWR,
+                                   O_WRONLY,
+                                   O_RDONLY,
+                                   O_RDWR | O_PATH,
+                                   O_RDWR | O_CREAT | O_EXCL,
+                                   O_RDWR | O_DIRECTORY,
+                                   O_RDWR | O_NONBLOCK};
   const std::string path = kPaths[step.a % 8U];
   const auto flags = static_cast<std::uint64_t>(kFlags[step.b < 128 ? 0 : step.b % 8U]);
   std::vector<std::byte> text(path.size() + ((step.c & 64U) != 0 ? 0 : 1));

@@ -10,7 +10,6 @@ namespace qmasq::test {
 namespace {
 
 using qos::NodeId;
-using ::testing::HasSubstr;
 
 const NodeId kA = NodeId::endpoint(EndpointUid{10});
 
