@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/backoff.h"
 #include "vbond/attach/protocol.h"
-#include "vbond/intercept/backoff.h"
 #include "vbond/intercept/checks.h"
 #include "vbond/intercept/turn.h"
 #include "vbond/sealed/trampoline.h"

@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <chrono>
 
-#include "vbond/intercept/backoff.h"
+#include "common/backoff.h"
 #include "vbond/intercept/context.h"
 
 namespace qmasq::vbond {

@@ -22,8 +22,8 @@
 #include <cstring>
 #include <string>
 #include <string_view>
-#include <thread>
 
+#include "common/backoff.h"
 #include "common/unique_fd.h"
 
 namespace qmasq::vbond {
@@ -48,11 +48,12 @@ bool trace(int request, pid_t tid, void* address, std::uintptr_t data) {
 // 0 or an errno: EPERM where somebody else traces it, and goes on to.
 int seize(pid_t tid, std::uintptr_t options) {
   const auto until = std::chrono::steady_clock::now() + kTracerLetsGoWithin;
+  Backoff backoff(std::chrono::milliseconds(1));
   for (;;) {
     if (trace(PTRACE_SEIZE, tid, nullptr, options)) return 0;
     const int err = errno;
     if (err != EPERM || std::chrono::steady_clock::now() >= until) return err;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    backoff.wait();
   }
 }
 

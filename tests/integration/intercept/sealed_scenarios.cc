@@ -297,7 +297,7 @@ int register_while_traced() {
   });
   EXPECT(child > 0);
   Registration call;
-  for (int i = 0; i < 5; ++i)
+  for (int i = 0; i < 20; ++i)
     EXPECT(make(fd, call) == EBUSY);
   kill(child, SIGKILL);
   (void)status_of(child);

@@ -5,9 +5,9 @@
 #include <chrono>
 #include <thread>
 
-namespace qmasq::vbond {
+namespace qmasq {
 
-// Pauses of a receiver that looks again and again for what nobody tells it of: short ones first,
+// Pauses of a thread that looks again and again for what nobody tells it of: short ones first,
 // since most of what is waited for comes within one or two, and each twice as long as the one
 // before, up to `longest`. Not the agent's clock: these are waits of this very thread.
 class Backoff {
@@ -26,4 +26,4 @@ class Backoff {
   std::chrono::microseconds pause_{20};
 };
 
-}  // namespace qmasq::vbond
+}  // namespace qmasq
