@@ -28,21 +28,29 @@ namespace {
 
 void ignore_signal(int) {}
 
+// `how` as of sigprocmask(2), in this thread.
+void set_kicks(int how) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, kick_signal());
+  pthread_sigmask(how, &set, nullptr);
+}
+
 class SeccompPort final : public NotificationPort {
  public:
   explicit SeccompPort(UniqueFd listener) : listener_(std::move(listener)) {}
 
-  void enter() override {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, kick_signal());
-    pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
-  }
+  void enter() override { set_kicks(SIG_BLOCK); }
 
   ErrnoOr<Notification> receive(NotificationSpace& space) override {
     space.clear();
-    if (ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, space.bytes.data()) != 0)
-      return tl::unexpected(errno);
+    // A kick that comes before the ioctl waits is lost, one that comes while a call is served must
+    // not be felt there: most of what serves it, down to the kernel's drivers, ends early then.
+    set_kicks(SIG_UNBLOCK);
+    const int failed =
+        ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, space.bytes.data()) != 0 ? errno : 0;
+    set_kicks(SIG_BLOCK);
+    if (failed != 0) return tl::unexpected(failed);
     auto out = space.read();
     if (!out) return tl::unexpected(ENOENT);
     return *out;

@@ -46,7 +46,7 @@ class NotificationPort {
  public:
   virtual ~NotificationPort() = default;
 
-  // Once in each thread that is going to call receive(), so that kick() reaches it.
+  // Once in each thread that is going to call receive(): kick() reaches it there and nowhere else.
   virtual void enter() {}
   // Blocks. ENOENT: the task went away before its call was received, or no task is left
   // (hung_up() tells). EINTR: kicked.
@@ -55,8 +55,8 @@ class NotificationPort {
     NotificationSpace space;
     return receive(space);
   }
-  // Makes receive() of that thread return EINTR if it is waiting right now; otherwise nothing. So
-  // repeat until the thread says that it heard.
+  // Makes receive() of that thread return EINTR if it is waiting right now; otherwise nothing, and
+  // no other system call of the thread is disturbed. So repeat until the thread says that it heard.
   virtual void kick(pthread_t receiver) = 0;
 
   // The notification still stands, so its tid is still the task that was read from.

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <atomic>
+#include <ctime>
 #include <future>
 
 #include "tests/integration/intercept/host.h"
@@ -199,6 +200,25 @@ TEST_F(Native, StoppingFreesTheTenants) {
   EXPECT_TRUE(host.interceptor.stop(std::chrono::seconds(5)));
   EXPECT_EQ(tenant.wait(), 1);  // its next verb is ENOSYS
   EXPECT_EQ(host.nic.queue_pairs(), 0U);
+}
+
+// Receivers are kicked until they end. A driver that waits for a command, or the installation of a
+// descriptor in the tenant, must not be cut short by it: the tenant would see EINTR.
+TEST_F(Native, StoppingDoesNotDisturbTheCallThatIsServed) {
+  Host host;
+  std::promise<void> began;
+  std::atomic<bool> first = true;
+  std::atomic<bool> undisturbed = false;
+  host.nic.set_hook([&](const std::string&) {
+    if (!first.exchange(false)) return;
+    began.set_value();
+    const timespec work{.tv_sec = 0, .tv_nsec = 200'000'000};
+    undisturbed = nanosleep(&work, nullptr) == 0;
+  });
+  Tenant tenant(host, "verbs");
+  ASSERT_EQ(began.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  EXPECT_TRUE(host.interceptor.stop(std::chrono::seconds(5)));
+  EXPECT_TRUE(undisturbed);
 }
 
 }  // namespace
