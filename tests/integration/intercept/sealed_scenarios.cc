@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "tests/support/scenario.h"
+#include "tests/support/tenant_verbs.h"
 #include "vbond/sealed/layout.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/objects.h"
@@ -40,10 +41,6 @@ using namespace vbond::uverbs;  // NOLINT: the tenant speaks verbs
 
 constexpr auto kRegister = static_cast<std::uint64_t>(WriteCommand::kRegMr);
 constexpr auto kQueryDevice = static_cast<std::uint64_t>(WriteCommand::kQueryDevice);
-
-int open_device() {
-  return open("/dev/infiniband/uverbs0", O_RDWR | O_CLOEXEC);
-}
 
 // REG_MR by hand, so that everything about it can be changed at any time.
 struct Registration {

@@ -27,6 +27,7 @@
 
 #include "tests/integration/intercept/sealed_scenarios.h"
 #include "tests/support/scenario.h"
+#include "tests/support/tenant_verbs.h"
 #include "vbond/filter/filter.h"
 #include "vbond/uverbs/call_builder.h"
 #include "vbond/uverbs/doorbell.h"
@@ -37,55 +38,6 @@ namespace {
 
 using namespace vbond::uverbs;  // NOLINT: the tenant speaks verbs
 
-constexpr const char* kDevice = "/dev/infiniband/uverbs0";
-constexpr auto kRxe = static_cast<std::uint32_t>(DriverId::kRxe);
-
-int open_device() {
-  return open(kDevice, O_RDWR | O_CLOEXEC);
-}
-
-int call(int fd, CallBuilder& builder) {
-  auto sealed = builder.seal();
-  if (!sealed) return errno = sealed.error(), -1;
-  return ioctl(fd, kVerbsIoctl, sealed->data());
-}
-
-// Handle, or -1.
-int create_qp(int fd, QpType type = QpType::kRc) {
-  CallBuilder builder(static_cast<std::uint16_t>(Object::kQp), 0, kRxe);
-  std::array<std::byte, kQpCapSize> cap{};
-  (void)builder.add_idr_new(attr::kCreateQpHandle);
-  (void)builder.add_idr(attr::kCreateQpPd, 1);
-  (void)builder.add_idr(attr::kCreateQpSendCq, 1);
-  (void)builder.add_idr(attr::kCreateQpRecvCq, 1);
-  (void)builder.add_const(attr::kCreateQpUserHandle, 1);
-  (void)builder.add_in(attr::kCreateQpCap, cap);
-  (void)builder.add_const(attr::kCreateQpType, static_cast<std::uint64_t>(type));
-  (void)builder.add_out(attr::kCreateQpRespCap, kQpCapSize);
-  (void)builder.add_out(attr::kCreateQpRespQpn, 4);
-  if (call(fd, builder) != 0) return -1;
-  return static_cast<int>(*builder.handle(attr::kCreateQpHandle));
-}
-
-int connect_qp(int fd, int handle, const char* peer) {
-  ModifyQp command;
-  command.qp_handle = static_cast<std::uint32_t>(handle);
-  command.attr_mask = qp_mask::kState | qp_mask::kAv | qp_mask::kDestQpn | qp_mask::kPathMtu;
-  command.state = QpState::kRtr;
-  command.dest.dgid = Gid::from_ip(parse_ip(peer).value());
-  command.dest.is_global = true;
-  command.dest.sgid_index = 1;
-  command.dest.port_num = 1;
-  command.dest_qpn = Qpn{99};
-  command.path_mtu = 3;
-  std::array<std::byte, kModifyQpSize> core_in{};
-  (void)encode_modify_qp(command, Form::kWrite, core_in);
-  auto builder =
-      CallBuilder::invoke_write(static_cast<std::uint32_t>(WriteCommand::kModifyQp), kRxe);
-  (void)builder.add_in(attr::kCoreIn, core_in);
-  return call(fd, builder);
-}
-
 // Answered by the agent alone: works on any context that is the attachment's.
 int query_gid(int fd) {
   CallBuilder builder(static_cast<std::uint16_t>(Object::kDevice), kMethodQueryGidEntry, kRxe);
@@ -95,14 +47,6 @@ int query_gid(int fd) {
   (void)builder.add_in(attr::kGidEntryFlags, std::as_bytes(std::span(&flags, 1)));
   (void)builder.add_out(attr::kGidEntryResp, 32);
   return call(fd, builder);
-}
-
-ssize_t ring(int fd, int handle) {
-  std::uint32_t response = 0xffffffff;
-  std::array<std::byte, kDoorbellSize> bell{};
-  (void)encode_doorbell(
-      {static_cast<std::uint32_t>(handle), reinterpret_cast<std::uint64_t>(&response)}, bell);
-  return write(fd, bell.data(), bell.size());
 }
 
 // Completion channel, or -1. The stub's is an eventfd.
@@ -166,11 +110,11 @@ int verbs() {
 }
 
 int openings() {
-  int a = openat(AT_FDCWD, kDevice, O_RDWR);
+  int a = openat(AT_FDCWD, kVerbsNode, O_RDWR);
   EXPECT(a >= 0 && (fcntl(a, F_GETFD) & FD_CLOEXEC) == 0);
   open_how how{};
   how.flags = O_RDWR | O_CLOEXEC;
-  auto b = static_cast<int>(syscall(SYS_openat2, AT_FDCWD, kDevice, &how, sizeof(how)));
+  auto b = static_cast<int>(syscall(SYS_openat2, AT_FDCWD, kVerbsNode, &how, sizeof(how)));
   EXPECT(b >= 960 && b != a && query_gid(b) == 0);
 #ifdef SYS_open
   auto c = static_cast<int>(syscall(SYS_open, "//dev/./infiniband/uverbs0", O_RDWR));
@@ -286,7 +230,7 @@ int orphan() {
 }
 
 int exec() {
-  int fd = openat(AT_FDCWD, kDevice, O_RDWR);  // survives exec
+  int fd = openat(AT_FDCWD, kVerbsNode, O_RDWR);  // survives exec
   EXPECT(fd == 960);
   execl("/proc/self/exe", "intercept_tenant", "-", "after-exec", nullptr);
   return 1;
@@ -436,28 +380,6 @@ int signals() {
     EXPECT(result == 0 || errno == EINTR);
   }
   return 0;
-}
-
-// Handle, or -1.
-int create_cq(int fd) {
-  CallBuilder builder(static_cast<std::uint16_t>(Object::kCq), 0, kRxe);
-  const std::uint32_t cqe = 16;
-  const std::uint32_t vector = 0;
-  (void)builder.add_idr_new(attr::kCreateCqHandle);
-  (void)builder.add_in(attr::kCreateCqCqe, std::as_bytes(std::span(&cqe, 1)));
-  const std::uint64_t user_handle = 1;
-  (void)builder.add_in(attr::kCreateCqUserHandle, std::as_bytes(std::span(&user_handle, 1)));
-  (void)builder.add_in(attr::kCreateCqCompVector, std::as_bytes(std::span(&vector, 1)));
-  (void)builder.add_out(attr::kCreateCqRespCqe, 4);
-  if (call(fd, builder) != 0) return -1;
-  return static_cast<int>(*builder.handle(attr::kCreateCqHandle));
-}
-
-int destroy_cq(int fd, int handle) {
-  CallBuilder builder(static_cast<std::uint16_t>(Object::kCq), 1, kRxe);
-  (void)builder.add_idr(attr::kDestroyHandle, static_cast<std::uint32_t>(handle));
-  (void)builder.add_out(attr::kDestroyCqResp, 8);
-  return call(fd, builder);
 }
 
 // Threads make queues until there may be no more, and between that destroy one in three; then all
