@@ -19,10 +19,6 @@ namespace {
 
 using uverbs::Handler;
 
-// QP types announced and not seen since. A program that never uses the QPs it makes loses the
-// oldest.
-constexpr std::size_t kMostPending = 4096;
-
 // The call's arguments, copied; to be read, not executed.
 uverbs::ErrnoOr<uverbs::CallBuilder> copy_call(Trap& trap, const uverbs::Call& call,
                                                const uverbs::Verb& verb) {
@@ -155,8 +151,7 @@ Answer check_create(Trap& trap, Context& context, const uverbs::Call& call,
   Answer answer = run_counted(trap, context, verb, qos::Resource::kQueuePairs);
   if (answer.how != Answer::How::kRun) return answer;
   std::lock_guard lock(context.mutex);
-  if (context.pending.size() >= kMostPending) context.pending.erase(context.pending.begin());
-  context.pending.push_back(create->type);
+  context.queue_pairs.expect(create->type);
   return answer;
 }
 

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vbond/intercept/context.h"
 
+#include <unistd.h>
+
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <utility>
 
 #include "vbond/events/event_log.h"
 #include "vbond/intercept/quota.h"
@@ -22,6 +25,17 @@ int run(Context& context, uverbs::CallBuilder& call) {
 }
 
 }  // namespace
+
+Context::Context(ContextInfo info_in, std::unique_ptr<VerbsFile> file_in, bool software_in,
+                 std::uint32_t driver_in, TaskInspector::Holder holder_in,
+                 std::shared_ptr<Tenancy> tenancy, InterceptMetrics& metrics)
+    : info(std::move(info_in)),
+      file(std::move(file_in)),
+      software(software_in),
+      driver_id(driver_in),
+      queue_pairs(metrics),
+      inventory(std::move(tenancy), static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE))),
+      holder(holder_in) {}
 
 int modify_queue_pair(Context& context, const uverbs::ModifyQp& command) {
   auto call =
@@ -132,7 +146,7 @@ void find_smuggled(Context& context) {
   auto listing = ContextObjects(context).list(qos::Resource::kQueuePairs);
   if (!listing) return;
   for (std::uint32_t handle : listing->handles)
-    context.queue_pairs.try_emplace(handle);
+    context.queue_pairs.add(handle);
 }
 
 }  // namespace
@@ -149,16 +163,14 @@ void close_context(Services& services, Context& context, const std::string& endp
     if (condemned) find_smuggled(context);
     // A QP that stays (its NIC is gone) goes with the file. So do address handles: without a QP
     // nothing can be sent to them.
-    for (const auto& [handle, type] : context.queue_pairs)
+    for (std::uint32_t handle : context.queue_pairs.handles())
       (void)destroy_queue_pair(context, handle);
     if (condemned) services.guard().release(context.slot);
     context.queue_pairs.clear();
-    context.queue_pair_count = 0;
     services.parts.renamer.context_closed(context.info);
     destroy_all_counted(context);
   }
   if (context.custody != nullptr) services.custody()->drop(context.custody);
-  services.metrics.add_queue_pairs(-static_cast<int>(queue_pairs));
   services.metrics.add_contexts(-1);
   if (abandoned) services.metrics.count_abandoned();
   Event event;

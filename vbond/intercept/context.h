@@ -5,14 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <unordered_map>
 #include <utility>
-#include <vector>
 
 #include "vbond/admission/inventory.h"
 #include "vbond/guard/guard.h"
 #include "vbond/intercept/address_handles.h"
-#include "vbond/intercept/metrics.h"
+#include "vbond/intercept/queue_pairs.h"
 #include "vbond/kernel/task_inspector.h"
 #include "vbond/kernel/verbs_device.h"
 #include "vbond/rename/verdict.h"
@@ -30,13 +28,7 @@ struct Services;
 struct Context : std::enable_shared_from_this<Context> {
   Context(ContextInfo info_in, std::unique_ptr<VerbsFile> file_in, bool software_in,
           std::uint32_t driver_in, TaskInspector::Holder holder_in,
-          std::shared_ptr<Tenancy> tenancy, std::uint64_t page_size)
-      : info(std::move(info_in)),
-        file(std::move(file_in)),
-        software(software_in),
-        driver_id(driver_in),
-        inventory(std::move(tenancy), page_size),
-        holder(holder_in) {}
+          std::shared_ptr<Tenancy> tenancy, InterceptMetrics& metrics);
 
   const ContextInfo info;
   const std::unique_ptr<VerbsFile> file;
@@ -50,15 +42,10 @@ struct Context : std::enable_shared_from_this<Context> {
   // Held while a verb of this context is decided and executed: Renamer wants the calls of a context
   // one at a time. Never held over an access to the tenant's memory.
   std::mutex mutex;
-  bool closed = false;  // guarded by mutex; executes nothing any more
-  // The QPs known to exist, guarded by mutex.
-  std::unordered_map<std::uint32_t, uverbs::QpType> queue_pairs;
-  AddressHandles address_handles;                // guarded by mutex; of software NICs
-  std::atomic<std::size_t> queue_pair_count{0};  // its size, for those who must not wait for a verb
-  // Hardware NICs: types of the QPs whose creation was let run and whose handles are not known
-  // yet. Guarded by mutex. What this proves and what not: executor.h.
-  std::vector<uverbs::QpType> pending;
-  Inventory inventory;  // guarded by mutex
+  bool closed = false;             // guarded by mutex; executes nothing any more
+  QueuePairs queue_pairs;          // guarded by mutex
+  AddressHandles address_handles;  // guarded by mutex; of software NICs
+  Inventory inventory;             // guarded by mutex
 
   // Of the file, where it is to outlive the agent; set before anybody else has the context.
   Custody::Ticket custody;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vbond/intercept/executor.h"
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "vbond/intercept/checks.h"
+#include "vbond/intercept/gid_queries.h"
 #include "vbond/intercept/noted_call.h"
 #include "vbond/intercept/quota.h"
 #include "vbond/intercept/restored_context.h"
@@ -78,8 +78,8 @@ class Execution {
       if (!turn) return turn.error();
       if (verb_.handler == Handler::kQueryGidEntry || verb_.handler == Handler::kQueryGidTable) {
         outcome = Outcome::kAnswered;
-        if (auto done = answer_gids(); !done)
-          return Answer::fails(done.error().err, done.error().outcome);
+        if (int err = answer_gids(renamer_, context_.info, verb_, builder_); err != 0)
+          return Answer::fails(err);
       } else {
         if (auto ok = before(); !ok) return Answer::fails(ok.error().err, ok.error().outcome);
         if (done_) return Answer::returns(0, Outcome::kAnswered);
@@ -170,7 +170,7 @@ class Execution {
     switch (verb_.handler) {
       case Handler::kModifyQp:
         renamer_.after_modify(context_.info, plan_, err);
-        if (err == 0) know(handle_, modify_type_);
+        if (err == 0) context_.queue_pairs.add(handle_);
         break;
       case Handler::kCreateQp:
         if (err == 0) after_create();
@@ -379,7 +379,7 @@ class Execution {
     context_.inventory.made(qos::Resource::kQueuePairs, handle_);
     charge_.keep();
     renamer_.qp_created(context_.info, handle_, created->qpn, created_type_);
-    know(handle_, created_type_);
+    context_.queue_pairs.add(handle_);
   }
 
   Judged before_create_ah() {
@@ -489,71 +489,19 @@ class Execution {
         trap_.refuse(verb_.name, EOPNOTSUPP, "an XRC domain shared by a file is not offered").err);
   }
 
-  Judged answer_gids() {
-    const ContextInfo& info = context_.info;
-    if (verb_.handler == Handler::kQueryGidEntry) {
-      if (builder_.value(uverbs::attr::kGidEntryFlags).value_or(0) != 0) return bad(EINVAL);
-      auto port = builder_.value(uverbs::attr::kGidEntryPort).value_or(0);
-      auto index = builder_.value(uverbs::attr::kGidEntryIndex).value_or(0);
-      if (port > UINT32_MAX || index > UINT32_MAX) return bad(EINVAL);
-      auto entry = renamer_.gid_entry(info, static_cast<std::uint32_t>(port),
-                                      static_cast<std::uint32_t>(index));
-      if (!entry) return bad(entry.error().err);
-      auto bytes = uverbs::encode_gid_entry(*entry);
-      return builder_.answer(uverbs::attr::kGidEntryResp, bytes, /*zero_rest=*/true) ? Judged()
-                                                                                     : bad(EINVAL);
-    }
-    if (builder_.value(uverbs::attr::kGidTableFlags).value_or(0) != 0) return bad(EINVAL);
-    auto entries = renamer_.gid_table(info);
-    std::vector<std::byte> table(builder_.out(uverbs::attr::kGidTableRespEntries).size());
-    auto used = uverbs::encode_gid_table(
-        entries, builder_.value(uverbs::attr::kGidTableEntrySize).value_or(0), table);
-    if (!used) return bad(used.error());
-    const std::uint64_t count = entries.size();
-    bool fits = builder_.answer(uverbs::attr::kGidTableRespEntries, std::span(table).first(*used),
-                                /*zero_rest=*/false) &&
-                builder_.answer(uverbs::attr::kGidTableRespNumEntries,
-                                std::as_bytes(std::span(&count, 1)), /*zero_rest=*/false);
-    return fits ? Judged() : bad(EINVAL);
-  }
-
   // Hardware: a QP whose handle is new to us. See executor.h.
   int take_in(std::uint32_t handle) {
     if (context_.queue_pairs.contains(handle)) return 0;
-    auto query = CallBuilder::invoke_write(
-        static_cast<std::uint32_t>(uverbs::WriteCommand::kQueryQp), driver_id_);
-    std::array<std::byte, uverbs::kQueryQpSize> core_in{};
-    if (!uverbs::encode_query_qp({handle, 0}, core_in)) return EINVAL;
-    if (int err = query.add_in(uverbs::attr::kCoreIn, core_in); err != 0) return err;
-    if (int err = query.add_out(uverbs::attr::kCoreOut, uverbs::kQueryQpRespSize); err != 0)
-      return err;
-    auto sealed = query.seal();
-    if (!sealed) return sealed.error();
-    auto exists = context_.file->call(sealed->data());
-    if (!exists) return exists.error();
-    uverbs::QpType type{};
-    auto& pending = context_.pending;
-    if (!pending.empty() && std::all_of(pending.begin(), pending.end(),
-                                        [&](auto each) { return each == pending.front(); })) {
-      type = pending.front();
-      pending.pop_back();
-    }
-    renamer_.qp_created(context_.info, handle, Qpn{}, type);
-    know(handle, type);
+    if (auto known = query_queue_pair(context_, handle); !known) return known.error();
+    renamer_.qp_created(context_.info, handle, Qpn{}, context_.queue_pairs.take_expected());
+    context_.queue_pairs.add(handle);
     return 0;
   }
 
-  void know(std::uint32_t handle, uverbs::QpType type) {
-    if (!context_.queue_pairs.try_emplace(handle, type).second) return;
-    context_.queue_pair_count = context_.queue_pairs.size();
-    trap_.services.metrics.add_queue_pairs(1);
-  }
   void forget(std::uint32_t handle) {
     context_.inventory.gone(qos::Resource::kQueuePairs, handle);
     renamer_.qp_destroyed(context_.info, handle);
-    if (context_.queue_pairs.erase(handle) == 0) return;
-    context_.queue_pair_count = context_.queue_pairs.size();
-    trap_.services.metrics.add_queue_pairs(-1);
+    context_.queue_pairs.remove(handle);
   }
 
   // The descriptor that was made is the tenant's from here on, by the number it has there. If the
@@ -607,7 +555,6 @@ class Execution {
   std::array<std::byte, uverbs::kQueuePlaceSize> queue_place_{};
   std::optional<std::uint64_t> queue_place_address_;
   uverbs::QpType created_type_{};
-  uverbs::QpType modify_type_{};
   bool made_ = false;
   bool done_ = false;     // without the kernel
   bool spoiled_ = false;  // the kernel's answer can not be turned back: the tenant gets EIO

@@ -26,9 +26,10 @@
 #include "vbond/intercept/ending.h"
 #include "vbond/intercept/holder_watch.h"
 #include "vbond/intercept/quota.h"
-#include "vbond/intercept/restored_context.h"
 #include "vbond/intercept/sealed_calls.h"
+#include "vbond/intercept/sealing.h"
 #include "vbond/intercept/services.h"
+#include "vbond/intercept/takeover.h"
 #include "vbond/rename/endpoint_table.h"
 #include "vbond/rename/renamer.h"
 #include "vbond/survival/ledger.h"
@@ -55,10 +56,6 @@ Hands hands_on(Context& context) {
         return err;
       },
       [&context](std::uint32_t handle) { return query_queue_pair(context, handle); }};
-}
-
-std::uint64_t page_size() {
-  return static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace
@@ -114,7 +111,7 @@ class Interceptor::Impl {
     auto attachment = make(std::move(port), identity);
     Status status;
     if (services_.parts.redirector != nullptr && kept_below >= kKeptBelow && kKeptBelow != 0)
-      status = seal(*attachment);
+      status = seal(services_, *attachment);
     std::unique_lock lock(mutex_);
     if (status && stopped_) {
       status = fail(Code::kFailedPrecondition, "the agent is stopping");
@@ -141,20 +138,12 @@ class Interceptor::Impl {
       restored[each.tag.number] =
           make(std::move(each.port), {each.tag.endpoint, each.tag.endpoint_name, each.tag.pid,
                                       each.tag.command, each.tag.number, each.custody, true});
-      reseal(*restored[each.tag.number], each);
+      reseal(services_, *restored[each.tag.number], each);
     }
     for (Inherited::File& each : inherited.files) {
       const AttachmentPtr& attachment = restored.at(each.tag.listener);
-      auto context = take_over(each, *attachment);
-      const bool guarded = put_under_guard(*context, *attachment);
-      restore_context(services_, *context, attachment->endpoint_name,
-                      inherited.connections[each.tag.id], left[each.tag.listener]);
-      services_.metrics.add_contexts(1);
-      if (!guarded) {
-        close_context(services_, *context, attachment->endpoint_name, /*abandoned=*/false);
-        continue;
-      }
-      (void)attachment->contexts().add(context);
+      take_over(services_, *attachment, each, inherited.connections[each.tag.id],
+                left[each.tag.listener]);
     }
     // All contexts before the first call: a descriptor may have been passed on.
     for (auto& [number, attachment] : restored) {
@@ -256,7 +245,7 @@ class Interceptor::Impl {
       info.restored = attachment->restored;
       for (const auto& context : attachment->contexts().all()) {
         ++info.contexts;
-        info.queue_pairs += context->queue_pair_count.load(std::memory_order_relaxed);
+        info.queue_pairs += context->queue_pairs.size();
       }
       out.push_back(std::move(info));
     }
@@ -279,44 +268,6 @@ class Interceptor::Impl {
   }
 
  private:
-  // Its arguments are sealed from the beginning, or it does not attach.
-  Status seal(Attachment& attachment) {
-    auto memory = sealed::SealedMemory::create(services_.options.sealed_folder);
-    if (!memory) return tl::unexpected(std::move(memory).error());
-    SealedCalls::Tickets tickets;
-    if (Custody* custody = services_.custody(); custody != nullptr && attachment.number != 0) {
-      tickets.writable =
-          custody->put(SealedTag{attachment.number, /*writable=*/true}, (*memory)->writable());
-      tickets.readable =
-          custody->put(SealedTag{attachment.number, /*writable=*/false}, (*memory)->readable());
-    }
-    attachment.sealed = std::make_unique<SealedCalls>(
-        std::move(*memory), std::move(tickets), *services_.parts.redirector, /*inherited=*/false);
-    return {};
-  }
-
-  // What an agent before this one had sealed. Not to be used by this one: the program goes on as
-  // one whose arguments are not sealed, and is counted as such.
-  void reseal(Attachment& attachment, Inherited::Listener& from) {
-    if (!from.sealed_writable.valid() && !from.sealed_readable.valid()) return;
-    SealedCalls::Tickets tickets{from.writable_custody, from.readable_custody};
-    Result<std::unique_ptr<sealed::SealedMemory>> memory =
-        fail(Code::kUnsupported, "arguments are not sealed on this host");
-    if (services_.parts.redirector != nullptr) {
-      memory = sealed::SealedMemory::adopt(std::move(from.sealed_writable),
-                                           std::move(from.sealed_readable));
-    }
-    if (!memory) {
-      spdlog::error("endpoint={} pid={}: sealed memory of before cannot be used: {}",
-                    attachment.endpoint_name, attachment.pid, memory.error().message);
-      services_.custody()->drop(tickets.writable);
-      services_.custody()->drop(tickets.readable);
-      return;
-    }
-    attachment.sealed = std::make_unique<SealedCalls>(
-        std::move(*memory), std::move(tickets), *services_.parts.redirector, /*inherited=*/true);
-  }
-
   // Takes out of custody what nobody needs any more.
   void give_up(const Attachment& attachment) {
     Custody* custody = services_.custody();
@@ -326,21 +277,6 @@ class Interceptor::Impl {
       custody->drop(attachment.sealed->tickets().readable);
     }
     custody->drop(attachment.custody);
-  }
-
-  // A context of an agent before this one. False: nobody has watched it, so nobody knows what it
-  // is.
-  bool put_under_guard(Context& context, const Attachment& attachment) {
-    auto slot = services_.guard().manage(context.file->descriptor(), context.info.id);
-    if (slot) {
-      context.slot = *slot;
-      return true;
-    }
-    spdlog::error(
-        "endpoint={} pid={}: {} was opened without the guard, or it can keep track of no more "
-        "(errno {}): closed",
-        attachment.endpoint_name, context.info.pid, context.info.nic, slot.error());
-    return false;
   }
 
   AttachmentPtr make(std::unique_ptr<NotificationPort> port, const Attachment::Identity& identity) {
@@ -362,27 +298,11 @@ class Interceptor::Impl {
     attachments_.push_back(attachment);
   }
 
-  std::shared_ptr<Context> take_over(Inherited::File& from, Attachment& attachment) {
-    ContextInfo info;
-    info.id = from.tag.id;
-    info.endpoint = attachment.endpoint;
-    info.nic = from.tag.nic;
-    info.pid = from.tag.pid;
-    info.command = from.tag.command;
-    auto context = std::make_shared<Context>(
-        std::move(info), std::move(from.file), from.tag.software, from.tag.driver_id,
-        TaskInspector::Holder{from.tag.pid, from.tag.descriptor}, attachment.tenancy, page_size());
-    context->custody = from.custody;
-    // Or it never was: then nobody has it, and it is closed as one that everybody has closed.
-    context->handed_over = true;
-    return context;
-  }
-
   static std::string described(const Attachment& attachment, std::size_t calls) {
     std::size_t queue_pairs = 0;
     const auto contexts = attachment.contexts().all();
     for (const auto& context : contexts)
-      queue_pairs += context->queue_pair_count.load(std::memory_order_relaxed);
+      queue_pairs += context->queue_pairs.size();
     return "the agent was started again: " + std::to_string(contexts.size()) + " devices, " +
            std::to_string(queue_pairs) + " QPs, " + std::to_string(calls) + " calls on their way";
   }

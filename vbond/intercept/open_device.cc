@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -112,11 +111,6 @@ std::uint32_t driver_id_of(const std::string& driver) {
   return 0;
 }
 
-std::uint64_t page_size() {
-  static const auto size = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-  return size;
-}
-
 void record_opened(Trap& trap, const Context& context) {
   trap.services.metrics.add_contexts(1);
   Event event;
@@ -207,7 +201,7 @@ Answer Dispatcher::open_device(Trap& trap, const std::string& node, std::uint64_
   info.command = tasks.command_of(*pid);
   auto context = std::make_shared<Context>(
       std::move(info), std::move(*file), is_software(nic->driver), driver_id_of(nic->driver),
-      TaskInspector::Holder{*pid, *number}, trap.attachment.tenancy, page_size());
+      TaskInspector::Holder{*pid, *number}, trap.attachment.tenancy, services_.metrics);
   if (int err = put_under_guard(trap, *context); err != 0)
     return Answer::fails(err, Outcome::kRefused);
   return hand_over(trap, context, (flags & O_CLOEXEC) != 0);
@@ -308,7 +302,7 @@ ErrnoOr<std::shared_ptr<Context>> Dispatcher::adopt(Trap& trap, int fd, const st
   info.command = tasks.command_of(*pid);
   auto context = std::make_shared<Context>(
       std::move(info), std::move(*file), is_software(nic->driver), driver_id_of(nic->driver),
-      TaskInspector::Holder{*pid, fd}, attachment.tenancy, page_size());
+      TaskInspector::Holder{*pid, fd}, attachment.tenancy, services_.metrics);
   context->handed_over = true;
   if (int err = put_under_guard(trap, *context); err != 0) return tl::unexpected(ENODEV);
   keep(trap, *context, fd);

@@ -74,10 +74,8 @@ void restore_queue_pairs(Services& services, Context& context, const std::string
     found.known.key = {context.info.id, handle};
     found.kernel = *kernel;
     services.parts.renamer.restore_qp(context.info, endpoint_name, found);
-    context.queue_pairs.emplace(handle, found.known.type);
+    context.queue_pairs.add(handle);
   }
-  context.queue_pair_count = context.queue_pairs.size();
-  services.metrics.add_queue_pairs(static_cast<int>(context.queue_pairs.size()));
 }
 
 void restore_address_handles(Services& services, Context& context, const std::string& endpoint_name,
@@ -197,9 +195,7 @@ void forget_made(Services& services, Context& context, const uverbs::Verb& verb,
     if (destroy_queue_pair(context, handle) != 0) return;
     context.inventory.gone(qos::Resource::kQueuePairs, handle);
     services.parts.renamer.qp_destroyed(context.info, handle);
-    if (context.queue_pairs.erase(handle) == 0) return;
-    context.queue_pair_count = context.queue_pairs.size();
-    services.metrics.add_queue_pairs(-1);
+    context.queue_pairs.remove(handle);
   } else if (verb.handler == Handler::kCreateAh) {
     const auto held = context.address_handles.find(handle);
     if (held && held->in_kernel && destroy_address_handle(context, handle) != 0) return;

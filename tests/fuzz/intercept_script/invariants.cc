@@ -105,11 +105,12 @@ void Arena::check_context(const Attachment& attachment, Context& context) {
 
 void Arena::check_queue_pairs(const Context& context, std::uint64_t file) {
   const auto have = kernel.nic.queue_pairs_of(file);
-  for (const auto& [handle, type] : context.queue_pairs) {
+  for (std::uint32_t handle : context.queue_pairs.handles()) {
     auto at = have.find(handle);
     if (at == have.end()) violated("a QP that the kernel does not have");
-    if (!mode.hardware && at->second.type != type) violated("a QP of another type");
-    if (!world.connections.find({context.info.id, handle})) violated("a QP without a record");
+    const auto record = world.connections.find({context.info.id, handle});
+    if (!record) violated("a QP without a record");
+    if (!mode.hardware && at->second.type != record->type) violated("a QP of another type");
   }
   if (!mode.hardware && context.queue_pairs.size() != have.size())
     violated("the kernel has a QP that the agent does not know");
