@@ -16,7 +16,7 @@ class Kernel(labtest.LabTest):
     def test_suites(self):
         for suite in SUITES:
             with self.subTest(suite=suite):
-                result = self.lab.exec("hostA", [BIN.parent / "tests" / suite, "--gtest_brief=1"], timeout=300)
+                result = self.lab.exec("hostA", [BIN.parent / "tests" / suite, "--gtest_brief=1"], timeout=600)
                 self.assertEqual(result.code, 0, result.out[-4000:] + result.err[-4000:])
                 self.assertNotIn("SKIPPED", result.out)
 

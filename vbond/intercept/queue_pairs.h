@@ -24,7 +24,7 @@ class QueuePairs {
   // Any thread, for those who must not wait for a verb.
   [[nodiscard]] std::size_t size() const { return size_.load(std::memory_order_relaxed); }
 
-  // Nothing where it is known, or is not.
+  // No effect where it is known already; where it is not known.
   void add(std::uint32_t handle);
   void remove(std::uint32_t handle);
   void clear();
