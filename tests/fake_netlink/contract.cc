@@ -334,17 +334,28 @@ TEST_P(NetlinkContract, AMonitorTellsOfItsOwnNamespaceOnly) {
     pollfd ready{(*monitor)->fd(), POLLIN, 0};
     return ::poll(&ready, 1, wait_ms) == 1;
   };
-  // What bringing the pair up still had to tell.
-  while (readable(200))
-    ASSERT_TRUE((*monitor)->drain());
-  ASSERT_TRUE(run(*a_, bridge("elsewhere")));
-  EXPECT_FALSE(readable(50));
+  // Bringing the pair up still has things to tell, the last of them, of IPv6 addresses, at any time
+  // in the next seconds. One told of both namespaces would have news each time.
+  bool told = true;
+  for (int i = 0; i < 5 && told; ++i) {
+    while (readable(200))
+      ASSERT_TRUE((*monitor)->drain());
+    ASSERT_TRUE(run(*a_, bridge("elsewhere" + std::to_string(i))));
+    told = readable(50);
+  }
+  EXPECT_FALSE(told);
   ASSERT_TRUE(run(*b_, AddAddress{"eth0", ip("10.0.0.1"), 24}));
   ASSERT_TRUE(readable(2000));
   auto news = (*monitor)->drain();
   ASSERT_TRUE(news);
   EXPECT_TRUE(*news);
-  EXPECT_FALSE(readable(0));
+  // It has read all that there was.
+  bool more = readable(0);
+  for (int i = 0; i < 5 && more; ++i) {
+    ASSERT_TRUE((*monitor)->drain());
+    more = readable(0);
+  }
+  EXPECT_FALSE(more);
 }
 
 }  // namespace qmasq::test
