@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "tests/fake_netlink/fake_kernel.h"
