@@ -161,7 +161,7 @@ int register_in_children() {
 // Threads are in the middle of their calls then; what comes after has the device, and nothing
 // mapped yet.
 int register_and_exec() {
-  const int fd = open("/dev/infiniband/uverbs0", O_RDWR);
+  const int fd = open(kVerbsNode, O_RDWR);
   EXPECT(fd == 960);
   for (int i = 0; i < 4; ++i) {
     std::thread([fd] {
