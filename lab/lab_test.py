@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab itself: boots, plain RDMA between hosts without qmasq, faults, nothing left behind."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -10,8 +11,10 @@ import textwrap
 import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from labkit import Lab, LabError
+from labkit.boot import boot
 from labkit.paths import LABS, REPO
 
 
@@ -133,6 +136,31 @@ class Faults(unittest.TestCase):
         self.assertLess(time.monotonic() - begun, 60)
         self.assertFalse(lab.alive())
         self.assertTrue(lab.down())
+
+    def test_host_that_hangs_while_booting(self):
+        class Hangs(Lab):
+            """Its host freezes as often as it is told to."""
+
+            def __init__(self, times):
+                self.said = []
+                self.left = times
+                super().__init__("selftest-hung", hosts=1, qmasq=False, say=self.said.append)
+
+            def _launch(self, host):
+                super()._launch(host)
+                if self.left > 0:
+                    self.left -= 1
+                    host.pause()
+
+        with mock.patch("labkit.lab.boot", functools.partial(boot, seconds=(1, 120))):
+            with Hangs(1) as lab:
+                lab.check("hostA", ["true"])
+                self.assertRegex("\n".join(lab.said), "did not boot in 1 s: .*on again")
+        with mock.patch("labkit.lab.boot", functools.partial(boot, seconds=(1, 1))):
+            with self.assertRaisesRegex(LabError, "hostA did not boot in 1 s"), Hangs(2) as lab:
+                pass
+            self.assertFalse(lab.alive())
+            self.assertTrue(lab.down())
 
     def test_dead_starter_takes_its_lab_along(self):
         script = textwrap.dedent("""

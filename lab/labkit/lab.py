@@ -9,12 +9,12 @@ import signal
 import time
 
 from . import accel, fabric, kernel, remote
+from .boot import boot
 from .errors import LabError
 from .host import MOST_HOSTS, Host
 from .paths import BIN, EXEC, GUEST, LABS, WIRE
 from .process import Process
 
-_BOOT_SECONDS = 120
 _EXEC_SECONDS = 90
 
 
@@ -95,19 +95,9 @@ class Lab:
     def _boot(self):
         self._kernel = kernel.get(self._say)
         self._accel = accel.choose(self._kernel, self._say)
-        begun = time.monotonic()
         self._say(f"booting {len(self.hosts)} hosts: Linux {self._kernel.release}, {self._accel}")
         self._start_wire()
-        for host in self.hosts:
-            self._launch(host)
-        waiting = list(self.hosts)
-        while waiting:
-            for host in list(waiting):
-                if host.poll_up():
-                    waiting.remove(host)
-                    self._say(f"{host.name} is up after {time.monotonic() - begun:.1f} s")
-            self._check_boot_time(begun, waiting)
-            time.sleep(0.05)
+        boot(self.hosts, self._launch, self._say)
         for host in self.hosts:
             self._await_exec(host)
 
@@ -123,11 +113,6 @@ class Lab:
 
     def _launch(self, host):
         host.launch(self._kernel, self._accel, self.hosts, self.settings, self._ephemeral)
-
-    def _check_boot_time(self, begun, waiting):
-        if waiting and time.monotonic() - begun > _BOOT_SECONDS:
-            late = waiting[0]
-            raise LabError(f"{late.name} did not boot in {_BOOT_SECONDS} s\n{late.tail()}")
 
     def _await_exec(self, host):
         # The last step of a boot is to become the command server: that may take a moment.
@@ -178,16 +163,12 @@ class Lab:
 
     def start_host(self, name):
         """Boots a killed host again, with an empty disk, and without qmasq."""
-        begun = time.monotonic()
         self._kernel = kernel.get(self._say)
         self._accel = accel.choose(self._kernel, self._say)
         host = self.host(name)
         if host.process.pid() is not None:
             raise LabError(f"{name} is running")
-        self._launch(host)
-        while not host.poll_up():
-            self._check_boot_time(begun, [host])
-            time.sleep(0.05)
+        boot([host], self._launch, self._say)
         self._await_exec(host)
 
     # Commands

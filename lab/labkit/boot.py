@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Powers hosts on and waits until they are up; one that hangs on the way is powered on again.
+
+An emulated processor hangs while it boots once in very many boots, before anything of qmasq or of
+the lab runs in it. What it was doing is said, so that a hang of another kind is not taken for it.
+"""
+
+import re
+import time
+
+from . import qmp
+from .errors import LabError
+
+# Seconds given to each attempt. A boot takes 5 to 20; the last attempt is for a busy machine.
+SECONDS = (60, 60, 120)
+_POLL_SECONDS = 0.05
+
+
+class _Attempts:
+    """One host's attempts to boot."""
+
+    def __init__(self, host, launch, seconds, say):
+        self._host = host
+        self._launch = launch
+        self._seconds = seconds
+        self._say = say
+        self._begun = 0.0
+        self._number = 0
+
+    def start(self):
+        """Powers the host on."""
+        self._begun = time.monotonic()
+        self._launch(self._host)
+
+    def up(self):
+        """Whether the host is up; powers it on again when the attempt's time is over."""
+        if self._host.poll_up():
+            self._say(f"{self._host.name} is up after {time.monotonic() - self._begun:.1f} s")
+            return True
+        limit = self._seconds[self._number]
+        if time.monotonic() - self._begun > limit:
+            self._again(f"{self._host.name} did not boot in {limit} s")
+        return False
+
+    def _again(self, what):
+        what += f": {_processors(self._host)}"
+        self._number += 1
+        if self._number == len(self._seconds):
+            raise LabError(f"{what}\n{self._host.tail()}")
+        self._say(f"{what}; powering it on again\n{self._host.tail()}".rstrip())
+        self._host.end()
+        self.start()
+
+
+def boot(hosts, launch, say, seconds=SECONDS):
+    """Boots hosts side by side with launch(host). LabError when one fails, or hangs each time."""
+    waiting = [_Attempts(host, launch, seconds, say) for host in hosts]
+    for attempts in waiting:
+        attempts.start()
+    while True:
+        waiting = [attempts for attempts in waiting if not attempts.up()]
+        if not waiting:
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def _processors(host):
+    """Where the processors are: /proc/kallsyms of any host has the names, they boot alike."""
+    try:
+        text = qmp.command(host.folder, "human-monitor-command",
+                           **{"command-line": "info registers -a"})
+    except LabError as error:
+        return str(error)
+    at = re.findall(r"RIP=([0-9a-f]+).*HLT=(\d)", text)
+    return ", ".join(f"processor {number} at {rip}{' halted' if halted == '1' else ''}"
+                     for number, (rip, halted) in enumerate(at))
