@@ -249,14 +249,29 @@ int second_listener() {
   return 0;
 }
 
-int other_architectures() {
 #if defined(__x86_64__)
-  // i386 by the old gate: 5 is open, 20 getpid, 54 ioctl there.
+// i386 by the old gate: 5 is open, 20 getpid, 54 ioctl there.
+int through_the_i386_gate() {
   for (long nr : {5L, 20L, 54L}) {
     long result = nr;
     __asm__ volatile("int $0x80" : "+a"(result) : "b"(0), "c"(kVerbsIoctl), "d"(0) : "memory");
     EXPECT(result == -ENOSYS);
   }
+  return 0;
+}
+#endif
+
+int other_architectures() {
+#if defined(__x86_64__)
+  const pid_t child = fork();
+  if (child == 0) _exit(through_the_i386_gate());
+  int status = 0;
+  EXPECT(waitpid(child, &status, 0) == child);
+  // Without i386 emulation (ia32_emulation=0, some hypervisors) the gate itself is a fault: no call
+  // is made, by anybody, so there is none to refuse. A filter's answer is never this signal.
+  const bool no_gate = WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV;
+  if (no_gate) std::fprintf(stderr, "no i386 system calls on this machine: not tried\n");
+  EXPECT(no_gate || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
   constexpr long kX32 = 0x40000000;
   errno = 0;
   EXPECT(syscall(kX32 | SYS_getpid) == -1 && errno == ENOSYS);
