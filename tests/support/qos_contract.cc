@@ -30,10 +30,11 @@ Node node(NodeId id, NodeId parent, BitsPerSecond guaranteed, BitsPerSecond maxi
   return made;
 }
 
-std::vector<Step> of_kind(Step::Kind kind, std::vector<Node> nodes) {
+std::vector<Step> of_kind(Step::Kind kind, const std::vector<Node>& nodes) {
   std::vector<Step> steps;
-  for (Node& one : nodes)
-    steps.push_back({kind, std::move(one)});
+  steps.reserve(nodes.size());
+  for (const Node& one : nodes)
+    steps.push_back({kind, one});
   return steps;
 }
 
