@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Powers hosts on and waits until they are up; one that hangs on the way is powered on again.
 
-An emulated processor hangs while it boots once in very many boots, before anything of qmasq or of
-the lab runs in it. What it was doing is said, so that a hang of another kind is not taken for it.
+An emulated host once stayed silent for two minutes while it booted; why is not known. What
+its processors were doing is said, so that the next one tells, and no other fault is taken for it.
 """
 
 import re
@@ -57,10 +57,7 @@ def boot(hosts, launch, say, seconds=SECONDS):
     waiting = [_Attempts(host, launch, seconds, say) for host in hosts]
     for attempts in waiting:
         attempts.start()
-    while True:
-        waiting = [attempts for attempts in waiting if not attempts.up()]
-        if not waiting:
-            return
+    while waiting := [attempts for attempts in waiting if not attempts.up()]:
         time.sleep(_POLL_SECONDS)
 
 

@@ -85,20 +85,21 @@ class Lab:
             self._record.write_text(json.dumps(self.settings))
             self._ephemeral = ephemeral
             try:
-                self._boot()
+                self._start_wire()
+                self._power_on(self.hosts)
                 if self.settings["qmasq"]:
                     fabric.start(self, self._say)
             except BaseException:
                 self._end()  # logs stay for the reader until down or the next up
                 raise
 
-    def _boot(self):
+    def _power_on(self, hosts):
         self._kernel = kernel.get(self._say)
         self._accel = accel.choose(self._kernel, self._say)
-        self._say(f"booting {len(self.hosts)} hosts: Linux {self._kernel.release}, {self._accel}")
-        self._start_wire()
-        boot(self.hosts, self._launch, self._say)
-        for host in self.hosts:
+        self._say(f"booting {', '.join(host.name for host in hosts)}: "
+                  f"Linux {self._kernel.release}, {self._accel}")
+        boot(hosts, self._launch, self._say)
+        for host in hosts:
             self._await_exec(host)
 
     def _start_wire(self):
@@ -163,13 +164,10 @@ class Lab:
 
     def start_host(self, name):
         """Boots a killed host again, with an empty disk, and without qmasq."""
-        self._kernel = kernel.get(self._say)
-        self._accel = accel.choose(self._kernel, self._say)
         host = self.host(name)
         if host.process.pid() is not None:
             raise LabError(f"{name} is running")
-        boot([host], self._launch, self._say)
-        self._await_exec(host)
+        self._power_on([host])
 
     # Commands
 
