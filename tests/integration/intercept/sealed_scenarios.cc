@@ -124,13 +124,6 @@ int register_in_threads() {
   return 0;
 }
 
-int status_of(pid_t child) {
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
-}
-
 // While a thread makes calls all the time.
 int register_in_children() {
   const int fd = open_device();
@@ -146,7 +139,7 @@ int register_in_children() {
   for (int i = 0; i < 30; ++i) {
     const pid_t child = fork();
     if (child == 0) _exit(make(fd, call) == ENOTTY && open_device() >= 0 ? 0 : 1);
-    EXPECT(status_of(child) == 0);
+    EXPECT(exit_code_of(child) == 0);
   }
   stop = true;
   other.join();
@@ -154,7 +147,7 @@ int register_in_children() {
   // NOLINTNEXTLINE(clang-analyzer-security.insecureAPI.vfork): some libraries do
   const pid_t child = vfork();
   if (child == 0) _exit(make(fd, call) == ENOTTY ? 0 : 1);
-  EXPECT(status_of(child) == 0);
+  EXPECT(exit_code_of(child) == 0);
   return 0;
 }
 
@@ -317,7 +310,7 @@ int register_while_traced() {
   for (int i = 0; i < 20; ++i)
     EXPECT(make(fd, call) == EBUSY);
   kill(child, SIGKILL);
-  (void)status_of(child);
+  (void)exit_code_of(child);
   EXPECT(make(fd, call) == ENOTTY);
   return 0;
 }
@@ -330,7 +323,7 @@ int register_while_a_tracer_ends() {
     const pid_t child = tracer([](pid_t) { usleep(10'000); });
     EXPECT(child > 0);
     EXPECT(make(fd, call) == ENOTTY);
-    (void)status_of(child);
+    (void)exit_code_of(child);
   }
   return 0;
 }
