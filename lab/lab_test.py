@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab itself: boots, plain RDMA between hosts without qmasq, faults, nothing left behind."""
 
+import contextlib
 import functools
 import os
 import signal
@@ -13,7 +14,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from labkit import Lab, LabError
+from labkit import Lab, LabError, checkup
 from labkit.boot import boot
 from labkit.paths import LABS, REPO
 
@@ -155,7 +156,7 @@ class Faults(unittest.TestCase):
         with mock.patch("labkit.lab.boot", functools.partial(boot, seconds=(1, 120))):
             with Hangs(1) as lab:
                 lab.check("hostA", ["true"])
-                self.assertRegex("\n".join(lab.said), "did not boot in 1 s: .*on again")
+                self.assertRegex("\n".join(lab.said), r"(?s)did not boot in 1 s\nhostA: runs no commands.*on again")
         with mock.patch("labkit.lab.boot", functools.partial(boot, seconds=(1, 1))):
             with self.assertRaisesRegex(LabError, "hostA did not boot in 1 s"), Hangs(2) as lab:
                 pass
@@ -183,6 +184,18 @@ class Faults(unittest.TestCase):
         self.assertTrue(lab.down())
         self.assertFalse((LABS / "selftest-gone").exists())
 
+    def test_checkup_of_a_host_that_hangs(self):
+        with Lab("selftest-stuck", hosts=1, qmasq=False) as lab:
+            self.assertEqual(checkup.look(lab), checkup.Checkup(True, False, ""))
+            # Its process 1 runs all commands. The kernel lives on, and tells who is blocked.
+            freeze = "mkdir /sys/fs/cgroup/ice; cd /sys/fs/cgroup/ice; echo 1 >cgroup.procs; echo 1 >cgroup.freeze"
+            lab.check("hostA", ["bash", "-ec", freeze])
+            with mock.patch("labkit.checkup._ANSWER_SECONDS", 2):
+                found = checkup.look(lab)
+            self.assertEqual((found.well, found.machine), (False, True))
+            self.assertRegex(found.text, r"hostA: runs no commands. processor 0 at [0-9a-f]{16}.*VM status: running")
+            self.assertRegex(found.text, r"(?s)sysrq: Show Blocked State.*sysrq: Show Memory.*Mem-Info")
+
     def test_down_cleans_a_half_dead_lab(self):
         lab = Lab("selftest-half", hosts=2, qmasq=False)
         lab.up()
@@ -195,6 +208,16 @@ class Faults(unittest.TestCase):
             self.assertEqual(status.returncode, 1)
             self.assertRegex(status.stdout, "hostA .* dead")
             self.assertRegex(status.stdout, "hostB .* up")
+            found = checkup.look(lab)
+            self.assertEqual((found.well, found.machine), (False, True))
+            self.assertRegex(found.text, "^hostA: QEMU has ended")
+            self.assertNotIn("hostB", found.text)
+            # A kernel that says that it is at fault itself is not the machine's fault.
+            with contextlib.suppress(LabError):
+                lab.exec("hostB", ["bash", "-c", "echo c >/proc/sysrq-trigger"], timeout=10)
+            found = checkup.look(lab)
+            self.assertEqual((found.well, found.machine), (False, False))
+            self.assertRegex(found.text, "(?s)hostB: QEMU has ended.*Kernel panic")
             with self.assertRaisesRegex(LabError, "is running"):
                 lab.up()
         finally:

@@ -5,10 +5,9 @@ An emulated host once stayed silent for two minutes while it booted; why is not 
 its processors were doing is said, so that the next one tells, and no other fault is taken for it.
 """
 
-import re
 import time
 
-from . import qmp
+from . import hang
 from .errors import LabError
 
 # Seconds given to each attempt. A boot takes 5 to 20; the last attempt is for a busy machine.
@@ -43,11 +42,11 @@ class _Attempts:
         return False
 
     def _again(self, what):
-        what += f": {_processors(self._host)}"
+        what += f"\n{hang.report(self._host)}".rstrip()
         self._number += 1
         if self._number == len(self._seconds):
-            raise LabError(f"{what}\n{self._host.tail()}")
-        self._say(f"{what}; powering it on again\n{self._host.tail()}".rstrip())
+            raise LabError(what)
+        self._say(f"{what}\npowering {self._host.name} on again")
         self._host.end()
         self.start()
 
@@ -59,15 +58,3 @@ def boot(hosts, launch, say, seconds=SECONDS):
         attempts.start()
     while waiting := [attempts for attempts in waiting if not attempts.up()]:
         time.sleep(_POLL_SECONDS)
-
-
-def _processors(host):
-    """Where the processors are: /proc/kallsyms of any host has the names, they boot alike."""
-    try:
-        text = qmp.command(host.folder, "human-monitor-command",
-                           **{"command-line": "info registers -a"})
-    except LabError as error:
-        return str(error)
-    at = re.findall(r"RIP=([0-9a-f]+).*HLT=(\d)", text)
-    return ", ".join(f"processor {number} at {rip}{' halted' if halted == '1' else ''}"
-                     for number, (rip, halted) in enumerate(at))

@@ -139,7 +139,7 @@ def wait_in_sync(lab, timeout=SYNC_SECONDS):
     while True:
         # All at once: under emulation most of the time is the start of the program.
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            agents = {name: pool.submit(_agent_in_sync, lab, name) for name in wanted}
+            agents = {name: pool.submit(agent_in_sync, lab, name) for name in wanted}
             listing = pool.submit(lab.exec, lab.hosts[0].name,
                                   [BIN / "qmasq", "host", "list", "-o", "json"])
         result = listing.result()
@@ -161,8 +161,12 @@ def wait_in_sync(lab, timeout=SYNC_SECONDS):
         time.sleep(0.2)
 
 
-def _agent_in_sync(lab, name):
-    result = lab.exec(name, [BIN / "qmasq", "agent", "-o", "json"])
+def agent_in_sync(lab, name, timeout=60):
+    """Whether the agent of a host says that it is in sync. No word from it is a no."""
+    try:
+        result = lab.exec(name, [BIN / "qmasq", "agent", "-o", "json"], timeout)
+    except LabError:
+        return False
     return result.code == 0 and json.loads(result.out).get("inSync", False)
 
 

@@ -73,7 +73,8 @@ class Host:
             "-display", "none", "-no-reboot", *machine(accel), "-smp", str(settings["cpus"]),
             "-m", str(settings["memory"]), "-kernel", str(kernel.image),
             "-initrd", str(kernel.initramfs), "-append", command_line(),
-            "-serial", "file:console.log", "-qmp", "unix:qmp.sock,server=on,wait=off",
+            "-chardev", "socket,id=console,path=console.sock,server=on,wait=off,logfile=console.log",
+            "-serial", "chardev:console", "-qmp", "unix:qmp.sock,server=on,wait=off",
             "-device", "virtio-rng-pci",
             *share("root", "/", False), *share("lab", self.folder, True),
             *share("repo", REPO, False),
@@ -138,6 +139,6 @@ def machine(accel):
 def command_line(extra=""):
     """The kernel's command line: all that makes a boot shorter, and death instead of a hang."""
     return (
-        "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check tsc=reliable "
+        "console=ttyS0 quiet panic=-1 sysrq_always_enabled mitigations=off nokaslr no_timer_check tsc=reliable "
         "random.trust_cpu=on net.ifnames=0 cryptomgr.notests nowatchdog " + extra
     ).strip()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The few things asked of a running QEMU."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,14 +10,24 @@ import socket
 from .errors import LabError
 
 
-def command(directory, execute, /, **arguments):
-    """Runs one QMP command over DIRECTORY/qmp.sock and returns its answer."""
+@contextlib.contextmanager
+def connect(directory, name):
+    """A connection to the socket DIRECTORY/NAME."""
     # A socket's path may have 107 bytes; through the folder's descriptor ours is always short.
     folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(10)
-            connection.connect(f"/proc/self/fd/{folder}/qmp.sock")
+            connection.connect(f"/proc/self/fd/{folder}/{name}")
+            yield connection
+    finally:
+        os.close(folder)
+
+
+def command(directory, execute, /, **arguments):
+    """Runs one QMP command over DIRECTORY/qmp.sock and returns its answer."""
+    try:
+        with connect(directory, "qmp.sock") as connection:
             stream = connection.makefile("rw", encoding="utf-8")
             stream.readline()  # greeting
             for request in ({"execute": "qmp_capabilities"},
@@ -27,8 +38,6 @@ def command(directory, execute, /, **arguments):
             return answer
     except (OSError, ValueError) as error:
         raise LabError(f"qemu {execute}: {error}") from error
-    finally:
-        os.close(folder)
 
 
 def _answer(stream):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
 # pylint: disable=wrong-import-position
+import aftermath
 from labkit import Lab
 from labkit.tenants import PROBE, Tenants, two_sided
 
@@ -75,5 +76,5 @@ class LabTest(unittest.TestCase):
 
 
 def main():
-    """Runs the tests of the calling file."""
-    unittest.main(verbosity=2)
+    """Runs the tests of the calling file, and looks at the lab when one fails (aftermath.py)."""
+    sys.exit(aftermath.run(LAB))

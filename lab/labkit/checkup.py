@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a lab in which something failed: its machines, its kernels, its daemons.
+
+A test that fails says what it missed, not why a whole host fell silent. This tells the two apart, and says where
+what hangs is hanging, as long as it still hangs.
+"""
+
+import collections
+import concurrent.futures
+import re
+import time
+from typing import NamedTuple
+
+from . import fabric, hang
+from .errors import LabError
+
+_ANSWER_SECONDS = 15
+_SYNC_SECONDS = 30
+_STACKS_SECONDS = 120
+
+_DAEMONS = """
+for file in /run/lab-*.pid; do
+  [ -e "$file" ] || continue
+  name=${file#/run/lab-}; name=${name%.pid}; pid=$(cat "$file")
+  kill -0 "$pid" 2>/dev/null && echo "$name $pid" || echo "$name -"
+done"""
+# Where the threads of a process are, in the kernel (a line each), and in the program if there is a debugger.
+_STACKS = """
+grep State: /proc/{pid}/status
+for task in /proc/{pid}/task/*; do
+  echo "$(cat "$task/comm"): $(grep -o '[^ ]*+0x' "$task/stack" | head -6 | sed 's/+0x//' | tr '\\n' ' ')"
+done
+command -v gdb >/dev/null && timeout 100 gdb -p {pid} -batch -ex 'thread apply all bt 24' 2>/dev/null |
+  grep -E '^(Thread|#)'"""
+_SURROUNDINGS = """
+for peer in {peers}; do ping -c 1 -W 2 "$peer" | sed -n 2p; done
+ip -s link show eth0; free -m; dmesg -l warn+ | tail -n 20"""
+
+
+class Checkup(NamedTuple):
+    """`well`: everything is there and in sync. `machine`: a machine ended or hangs, and its kernel did not say that
+    it is at fault: the emulator's fault, as far as can be told. `text`: what was found, for people."""
+
+    well: bool
+    machine: bool
+    text: str
+
+
+def silent(lab):
+    """Names of the hosts that run no commands."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        answers = {host.name: pool.submit(_answers, lab, host) for host in lab.hosts}
+    return [name for name, answer in answers.items() if not answer.result()]
+
+
+def look(lab):
+    """Looks at all of a lab: Checkup. Takes a moment when it is well, up to minutes when it is not."""
+    lost = silent(lab)
+    if lost:
+        hosts = [lab.host(name) for name in lost]
+        text = "".join(hang.report(host) for host in hosts)
+        return Checkup(False, not any(map(hang.kernel_fault, hosts)), text)
+    if lab.wire.pid() is None:
+        return Checkup(False, False, "the switch has ended\n" + (lab.folder / "wire.log").read_text(errors="replace"))
+    if not lab.settings["qmasq"]:
+        return Checkup(True, False, "")
+    try:
+        fabric.wait_in_sync(lab, _SYNC_SECONDS)
+    except LabError as error:
+        text = f"{error}\n" + "".join(_of_daemons(lab, host) for host in lab.hosts)
+        return Checkup(False, False, text)
+    return Checkup(True, False, "")
+
+
+def _answers(lab, host):
+    if host.process.pid() is None:
+        return False
+    try:
+        return lab.exec(host.name, ["/bin/true"], timeout=_ANSWER_SECONDS).code == 0
+    except LabError:
+        return False
+
+
+def _of_daemons(lab, host):
+    """Of a host that runs commands: its daemons, where an agent that is not in sync is, what its kernel complains of."""
+    parts = [f"--- {host.name}"]
+    try:
+        for line in lab.exec(host.name, ["bash", "-c", _DAEMONS], _ANSWER_SECONDS).out.splitlines():
+            name, pid = line.split()
+            parts.append(f"{name}: {'has ended' if pid == '-' else f'pid {pid}'}")
+            if pid == "-":
+                parts.append(lab.log_tail(host.name, name))
+            elif name == "vbond" and not fabric.agent_in_sync(lab, host.name, _ANSWER_SECONDS):
+                parts.append(lab.log_tail(host.name, name))
+                parts += _told_once(lab.exec(host.name, ["bash", "-c", _STACKS.format(pid=pid)], _STACKS_SECONDS).out)
+        parts.append(f"its clock is {float(lab.check(host.name, ['date', '+%s.%N'])) - time.time():.1f} s ahead")
+        peers = " ".join(other.ipv4 for other in lab.hosts if other is not host)
+        parts.append(lab.exec(host.name, ["bash", "-c", _SURROUNDINGS.format(peers=peers)], _ANSWER_SECONDS).out)
+    except LabError as error:
+        parts.append(str(error))
+    return "\n".join(parts) + "\n"
+
+
+def _told_once(stacks):
+    """Threads that stand at the same place are told of once. Of the program's frames, the innermost and our own."""
+    lines = []
+    for line in stacks.splitlines():
+        frame = re.match(r"#(\d+) +(?:0x[0-9a-f]+ in )?(.+?) \(", line)
+        if frame is None:
+            name = re.match(r'Thread .*"(.*)"', line)
+            lines.append(f"  {name.group(1) if name else line}:" if line.startswith("Thread") else f"  {line}")
+        elif frame.group(1) == "0" or frame.group(2).startswith("qmasq::"):
+            function = frame.group(2).replace("(anonymous namespace)::", "").partition("(")[0]
+            lines[-1] += (" < " if frame.group(1) != "0" else " ") + function.removeprefix("qmasq::")
+    return [f"{count:3}x {line}" for line, count in collections.Counter(lines).items()]
