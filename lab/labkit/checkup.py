@@ -59,7 +59,7 @@ def look(lab):
     if lost:
         hosts = [lab.host(name) for name in lost]
         text = "".join(hang.report(host) for host in hosts)
-        return Checkup(False, not any(map(hang.kernel_fault, hosts)), text)
+        return Checkup(False, not any(map(hang.kernel_fault, lab.hosts)), text)
     if lab.wire.pid() is None:
         return Checkup(False, False, "the switch has ended\n" + (lab.folder / "wire.log").read_text(errors="replace"))
     if not lab.settings["qmasq"]:
@@ -68,7 +68,7 @@ def look(lab):
         fabric.wait_in_sync(lab, _SYNC_SECONDS)
     except LabError as error:
         text = f"{error}\n" + "".join(_of_daemons(lab, host) for host in lab.hosts)
-        return Checkup(False, False, text)
+        return Checkup(False, any(map(hang.emulator_fault, lab.hosts)), text)
     return Checkup(True, False, "")
 
 
@@ -82,7 +82,7 @@ def _answers(lab, host):
 
 
 def _of_daemons(lab, host):
-    """Of a host that runs commands: its daemons, where an agent that is not in sync is, what its kernel complains of."""
+    """Of a host that runs commands: its daemons, where an agent that is not in sync stands, what its kernel says."""
     parts = [f"--- {host.name}"]
     try:
         for line in lab.exec(host.name, ["bash", "-c", _DAEMONS], _ANSWER_SECONDS).out.splitlines():

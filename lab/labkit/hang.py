@@ -14,11 +14,19 @@ from .errors import LabError
 _LINES = 120
 # What a kernel says on its console when it is at fault itself. `nowatchdog` leaves it the panics and the oopses.
 _KERNEL_FAULT = re.compile(r"Kernel panic|BUG:|Oops|general protection fault|rcu: INFO|blocked for more than")
+# What becomes of it when one of several emulated processors runs code that another has changed since
+# (docs/adr/0030-one-emulated-processor.md).
+_EMULATOR_FAULT = "int3: 0000 [#"
 
 
 def kernel_fault(host):
-    """Whether the host's kernel said that it is at fault."""
-    return _KERNEL_FAULT.search(_console(host)) is not None
+    """Whether the host's kernel said that it is at fault, and it is not the emulator's."""
+    return _KERNEL_FAULT.search(_console(host)) is not None and not emulator_fault(host)
+
+
+def emulator_fault(host):
+    """Whether the host's kernel ran into what only an emulator does to it."""
+    return _EMULATOR_FAULT in _console(host)
 
 
 def report(host):

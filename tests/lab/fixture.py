@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Brings the lab of the tests up, or down. What a killed run left is taken down first."""
+"""Brings the lab of the tests up, or down. What a killed run left is taken down first.
+
+    fixture.py up [PROCESSORS] | down
+"""
 
 import sys
 
@@ -8,10 +11,11 @@ from labkit import Lab
 
 
 def main():
-    """`up` or `down`."""
-    lab = Lab(labtest.LAB, say=lambda text: print(text, flush=True))
+    """The command line."""
+    command, *cpus = sys.argv[1:]
+    lab = Lab(labtest.LAB, cpus=int(cpus[0]) if cpus else None, say=lambda text: print(text, flush=True))
     lab.down()
-    if sys.argv[1:] == ["up"]:
+    if command == "up":
         lab.up()
 
 
