@@ -5,20 +5,23 @@
 #include <prometheus/gauge.h>
 #include <prometheus/registry.h>
 
-#include <map>
 #include <utility>
+
+#include "common/metric_series.h"
 
 namespace qmasq::vbond {
 namespace {
 
-using Labels = std::map<std::string, std::string>;
-using Gauges = prometheus::Family<prometheus::Gauge>;
-using Counters = prometheus::Family<prometheus::Counter>;
+using Labels = MetricLabels;
+using Gauges = MetricSeries<prometheus::Gauge>;
+using Counters = MetricSeries<prometheus::Counter>;
 
-Gauges& gauges(prometheus::Registry& registry, const char* name, const char* help) {
+prometheus::Family<prometheus::Gauge>& gauges(prometheus::Registry& registry, const char* name,
+                                              const char* help) {
   return prometheus::BuildGauge().Name(name).Help(help).Register(registry);
 }
-Counters& counters(prometheus::Registry& registry, const char* name, const char* help) {
+prometheus::Family<prometheus::Counter>& counters(prometheus::Registry& registry, const char* name,
+                                                  const char* help) {
   return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
 }
 
@@ -31,19 +34,15 @@ Labels with(Labels labels, const char* key, const char* value) {
 struct Optional {
   Gauges* family = nullptr;
   Labels labels;
-  prometheus::Gauge* gauge = nullptr;
+  Gauges::Handle gauge;
 
   void show(const std::optional<std::uint64_t>& value) {
     if (!value) {
-      remove();
+      gauge.reset();
       return;
     }
-    if (gauge == nullptr) gauge = &family->Add(labels);
+    if (!gauge) gauge = family->get(labels);
     gauge->Set(static_cast<double>(*value));
-  }
-  void remove() {
-    if (gauge != nullptr) family->Remove(gauge);
-    gauge = nullptr;
   }
 };
 
@@ -76,17 +75,17 @@ struct AdmissionMetrics::Impl {
         rate_limit(gauges(registry, "qmasq_vbond_verb_rate_limit",
                           "Calls a second that an endpoint's policy allows.")) {}
 
-  Gauges& used;
-  Gauges& limit;
-  Gauges& pinned;
-  Gauges& pinned_limit;
-  Gauges& vpc_used;
-  Gauges& vpc_limit;
-  Gauges& vpc_pinned;
-  Gauges& vpc_pinned_limit;
-  Counters& refusals;
-  Counters& admissions;
-  Gauges& rate_limit;
+  Gauges used;
+  Gauges limit;
+  Gauges pinned;
+  Gauges pinned_limit;
+  Gauges vpc_used;
+  Gauges vpc_limit;
+  Gauges vpc_pinned;
+  Gauges vpc_pinned_limit;
+  Counters refusals;
+  Counters admissions;
+  Gauges rate_limit;
 };
 
 AdmissionMetrics::AdmissionMetrics(prometheus::Registry& registry)
@@ -98,37 +97,22 @@ struct AdmissionMetrics::Row::Impl {
       : all(all_in), labels(std::move(labels_in)), endpoint(!of_vpc) {
     for (std::size_t i = 0; i < qos::kResources; ++i) {
       if (i == kPinned) {
-        used[i] = {of_vpc ? &all.vpc_pinned : &all.pinned, labels};
-        limits[i] = {of_vpc ? &all.vpc_pinned_limit : &all.pinned_limit, labels};
+        used[i] = {of_vpc ? &all.vpc_pinned : &all.pinned, labels, {}};
+        limits[i] = {of_vpc ? &all.vpc_pinned_limit : &all.pinned_limit, labels, {}};
       } else {
         const Labels mine = with(labels, "resource", to_string(static_cast<qos::Resource>(i)));
-        used[i] = {of_vpc ? &all.vpc_used : &all.used, mine};
-        limits[i] = {of_vpc ? &all.vpc_limit : &all.limit, mine};
+        used[i] = {of_vpc ? &all.vpc_used : &all.used, mine, {}};
+        limits[i] = {of_vpc ? &all.vpc_limit : &all.limit, mine, {}};
       }
     }
     // From 0 on, so that a first refusal is seen as one.
     for (std::size_t i = 0; endpoint && i < qos::kResources; ++i) {
       refusals[i] =
-          &all.refusals.Add(with(labels, "resource", to_string(static_cast<qos::Resource>(i))));
+          all.refusals.get(with(labels, "resource", to_string(static_cast<qos::Resource>(i))));
     }
     for (std::size_t i = 0; i < qos::kVerbKinds; ++i) {
-      rates[i] = {&all.rate_limit, with(labels, "verb", to_string(static_cast<qos::VerbKind>(i)))};
-    }
-  }
-  ~Impl() {
-    for (auto& each : used)
-      each.remove();
-    for (auto& each : limits)
-      each.remove();
-    for (auto& each : rates)
-      each.remove();
-    for (auto* each : refusals) {
-      if (each != nullptr) all.refusals.Remove(each);
-    }
-    for (auto& pair : verbs) {
-      for (auto* each : pair) {
-        if (each != nullptr) all.admissions.Remove(each);
-      }
+      rates[i] = {
+          &all.rate_limit, with(labels, "verb", to_string(static_cast<qos::VerbKind>(i))), {}};
     }
   }
   Impl(const Impl&) = delete;
@@ -140,8 +124,8 @@ struct AdmissionMetrics::Row::Impl {
   std::array<Optional, qos::kResources> used;
   std::array<Optional, qos::kResources> limits;
   std::array<Optional, qos::kVerbKinds> rates;
-  std::array<prometheus::Counter*, qos::kResources> refusals{};
-  std::array<std::array<prometheus::Counter*, 2>, qos::kVerbKinds> verbs{};
+  std::array<Counters::Handle, qos::kResources> refusals;
+  std::array<std::array<Counters::Handle, 2>, qos::kVerbKinds> verbs;
 };
 
 AdmissionMetrics::Row::Row(AdmissionMetrics& metrics, std::string vpc, std::string endpoint) {
@@ -177,10 +161,10 @@ void AdmissionMetrics::Row::count_refusal(qos::Resource resource) {
 
 void AdmissionMetrics::Row::count_verb(qos::VerbKind kind, bool admitted) {
   if (!impl_->endpoint) return;
-  auto*& counter = impl_->verbs[static_cast<std::size_t>(kind)][admitted ? 1 : 0];
-  if (counter == nullptr) {
-    counter = &impl_->all.admissions.Add(with(with(impl_->labels, "verb", to_string(kind)),
-                                              "result", admitted ? "admitted" : "refused"));
+  auto& counter = impl_->verbs[static_cast<std::size_t>(kind)][admitted ? 1 : 0];
+  if (!counter) {
+    counter = impl_->all.admissions.get(with(with(impl_->labels, "verb", to_string(kind)), "result",
+                                             admitted ? "admitted" : "refused"));
   }
   counter->Increment();
 }

@@ -7,26 +7,30 @@
 #include <prometheus/registry.h>
 
 #include <functional>
+#include <set>
 #include <utility>
 #include <vector>
 
+#include "common/metric_series.h"
 #include "common/resource_name.h"
 
 namespace qmasq::vbond {
 namespace {
 
 using Kind = qos::NodeId::Kind;
-using Labels = std::map<std::string, std::string>;
-using Counters = prometheus::Family<prometheus::Counter>;
-using Gauges = prometheus::Family<prometheus::Gauge>;
+using Labels = MetricLabels;
 using prometheus::Counter;
 using prometheus::Gauge;
+using Counters = MetricSeries<Counter>;
+using Gauges = MetricSeries<Gauge>;
 
-Counters& counters(prometheus::Registry& registry, const std::string& name, const char* help) {
+prometheus::Family<Counter>& counters(prometheus::Registry& registry, const std::string& name,
+                                      const char* help) {
   return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
 }
 
-Gauges& gauges(prometheus::Registry& registry, const std::string& name, const char* help) {
+prometheus::Family<Gauge>& gauges(prometheus::Registry& registry, const std::string& name,
+                                  const char* help) {
   return prometheus::BuildGauge().Name(name).Help(help).Register(registry);
 }
 
@@ -38,27 +42,14 @@ double bytes_per_second(BitsPerSecond rate) {
 template <typename T>
 class Series {
  public:
-  T& of(prometheus::Family<T>& family, const Labels& labels) {
-    if (series_ == nullptr || labels != labels_) {
-      clear();
-      series_ = &family.Add(labels);
-      family_ = &family;
-      labels_ = labels;
-    }
-    return *series_;
+  T& of(MetricSeries<T>& family, const Labels& labels) {
+    if (!held_ || held_.labels() != labels) held_ = family.get(labels);
+    return *held_;
   }
-  void clear() {
-    if (series_ != nullptr) family_->Remove(series_);
-    series_ = nullptr;
-  }
-  Series() = default;
-  ~Series() { clear(); }
-  Series(Series&&) = delete;
+  void clear() { held_.reset(); }
 
  private:
-  T* series_ = nullptr;
-  prometheus::Family<T>* family_ = nullptr;
-  Labels labels_;
+  typename MetricSeries<T>::Handle held_;
 };
 
 void set(Series<Counter>& series, Counters& family, const Labels& labels, double total) {
@@ -81,13 +72,13 @@ struct Level {
         limit(gauges(registry, prefix + "limit_bytes_per_second", "What its own policy says.")),
         enforced(gauges(registry, prefix + "limits_enforced",
                         "1: all limits of its own policy are enforced.")) {}
-  Counters& bytes;
-  Counters& packets;
-  Counters& drops;
-  Counters& overlimits;
-  Counters& throttled;
-  Gauges& limit;
-  Gauges& enforced;
+  Counters bytes;
+  Counters packets;
+  Counters drops;
+  Counters overlimits;
+  Counters throttled;
+  Gauges limit;
+  Gauges enforced;
 };
 
 struct Row {
@@ -100,7 +91,6 @@ struct Row {
   Series<Gauge> guaranteed;
   Series<Gauge> maximum;
   Series<Gauge> enforced;
-  bool shown = false;
 };
 
 struct NicRows {
@@ -158,16 +148,16 @@ struct QosMetrics::Impl {
 
   Level endpoints;
   Level vpcs;
-  Gauges& backlog;
-  Counters& other_bytes;
-  Counters& nic_bytes;
-  Gauges& rate;
-  Gauges& guaranteed;
-  Gauges& nodes;
-  Counters& steps;
+  Gauges backlog;
+  Counters other_bytes;
+  Counters nic_bytes;
+  Gauges rate;
+  Gauges guaranteed;
+  Gauges nodes;
+  Counters steps;
   prometheus::Histogram& program_seconds;
-  Counters& hw;
-  std::map<std::string, NicRows> nics;  // goes before the families' owner, the registry
+  Counters hw;
+  std::map<std::string, NicRows> nics;  // goes first of all: it has handles of the others
 };
 
 void QosMetrics::Impl::show_node(const NicState& nic, const NodeState& node, Row& row) {
@@ -181,7 +171,6 @@ void QosMetrics::Impl::show_node(const NicState& nic, const NodeState& node, Row
     labels["endpoint"] = name.endpoint;
   }
   Level& level = is_vpc ? vpcs : endpoints;
-  row.shown = true;
   if (node.traffic) {
     const Traffic& traffic = *node.traffic;
     set(row.bytes, level.bytes, labels, static_cast<double>(traffic.bytes));
@@ -222,8 +211,11 @@ void QosMetrics::show(const NicState& state) {
       .Set(static_cast<double>(state.planned));
   rows.programmed.of(impl_->nodes, with(nic, "state", "programmed"))
       .Set(static_cast<double>(state.programmed));
-  for (auto& [id, row] : rows.nodes)
-    row.shown = false;
+  // What is gone first: what has come since may have its name, and so its labels.
+  std::set<qos::NodeId> there;
+  for (const NodeState& node : state.nodes)
+    there.insert(node.id);
+  std::erase_if(rows.nodes, [&](const auto& entry) { return !there.contains(entry.first); });
   for (const NodeState& node : state.nodes) {
     if (node.id.kind == Kind::kVpc || node.id.kind == Kind::kEndpoint) {
       impl_->show_node(state, node, rows.nodes[node.id]);
@@ -234,7 +226,6 @@ void QosMetrics::show(const NicState& state) {
           static_cast<double>(node.traffic->bytes));
     }
   }
-  std::erase_if(rows.nodes, [](const auto& entry) { return !entry.second.shown; });
 }
 
 void QosMetrics::show_hw(const std::string& nic,

@@ -8,13 +8,13 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <mutex>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
+#include <vector>
 
+#include "common/metric_series.h"
 #include "common/resource_name.h"
 #include "vbond/rename/endpoint_table.h"
 
@@ -44,7 +44,7 @@ const char* name_of(Effect::Cause cause) {
   return "unknown";
 }
 
-using Labels = std::map<std::string, std::string>;
+using Labels = MetricLabels;
 
 Labels labels_of(const std::string& endpoint_name) {
   auto name = parse_endpoint_name(endpoint_name);
@@ -57,9 +57,10 @@ Labels with(Labels labels, const char* key, const char* value) {
   return labels;
 }
 
-using Counters = prometheus::Family<prometheus::Counter>;
+using Counters = MetricSeries<prometheus::Counter>;
 
-Counters& counters(prometheus::Registry& registry, const char* name, const char* help) {
+prometheus::Family<prometheus::Counter>& counters(prometheus::Registry& registry, const char* name,
+                                                  const char* help) {
   return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
 }
 
@@ -98,10 +99,10 @@ struct PolicyMetrics::Impl {
   // One endpoint's counters, looked up once.
   struct Row {
     std::string name;  // "vpcs/blue/endpoints/a"
-    std::array<prometheus::Counter*, kResults> verdicts{};
-    std::array<prometheus::Counter*, kCauses.size()> cuts{};  // in the order of kCauses
-    prometheus::Counter* shadow = nullptr;
-    prometheus::Counter* narrowed = nullptr;
+    std::array<Counters::Handle, kResults> verdicts;
+    std::array<Counters::Handle, kCauses.size()> cuts;  // in the order of kCauses
+    Counters::Handle shadow;
+    Counters::Handle narrowed;
   };
   // REQUIRES: mutex held.
   Row& row(const LocalEndpoint& endpoint) {
@@ -112,13 +113,11 @@ struct PolicyMetrics::Impl {
     Row& row = it->second;
     row.name = endpoint.name;
     for (std::size_t i = 0; i < kResults; ++i)
-      row.verdicts[i] = &verdicts.Add(with(labels, "verdict", kResultNames[i]));
-    row.shadow = &shadow_hits.Add(labels);
-    for (std::size_t i = 0; i < kCauses.size(); ++i) {
-      row.cuts[i] = &cuts.Add(with(labels, "cause", name_of(kCauses[i])));
-      late.erase(row.cuts[i]);
-    }
-    row.narrowed = &narrowed.Add(labels);
+      row.verdicts[i] = verdicts.get(with(labels, "verdict", kResultNames[i]));
+    row.shadow = shadow_hits.get(labels);
+    for (std::size_t i = 0; i < kCauses.size(); ++i)
+      row.cuts[i] = cuts.get(with(labels, "cause", name_of(kCauses[i])));
+    row.narrowed = narrowed.get(labels);
     by_name[row.name] = endpoint.uid;
     return row;
   }
@@ -128,10 +127,10 @@ struct PolicyMetrics::Impl {
     return found == by_name.end() ? nullptr : &rows.at(found->second);
   }
 
-  Counters& verdicts;
-  Counters& shadow_hits;
-  Counters& cuts;
-  Counters& narrowed;
+  Counters verdicts;
+  Counters shadow_hits;
+  Counters cuts;
+  Counters narrowed;
   prometheus::Histogram& cut_seconds;
   prometheus::Counter& reevaluations;
   prometheus::Gauge& connections;
@@ -141,7 +140,7 @@ struct PolicyMetrics::Impl {
   std::unordered_map<EndpointUid, Row> rows;
   std::unordered_map<std::string, EndpointUid> by_name;
   // Cuts of endpoints that are gone: they come after forget(), and stay until the next one.
-  std::unordered_set<prometheus::Counter*> late;
+  std::vector<Counters::Handle> late;
 };
 
 PolicyMetrics::PolicyMetrics(prometheus::Registry& registry)
@@ -165,9 +164,8 @@ void PolicyMetrics::count_cut(const std::string& endpoint_name, Effect::Cause ca
     if (at != kCauses.end()) row->cuts[static_cast<std::size_t>(at - kCauses.begin())]->Increment();
     return;
   }
-  auto& counter = impl_->cuts.Add(with(labels_of(endpoint_name), "cause", name_of(cause)));
-  impl_->late.insert(&counter);
-  counter.Increment();
+  impl_->late.push_back(impl_->cuts.get(with(labels_of(endpoint_name), "cause", name_of(cause))));
+  impl_->late.back()->Increment();
 }
 
 void PolicyMetrics::count_narrowed(const std::string& endpoint_name) {
@@ -192,21 +190,12 @@ void PolicyMetrics::show(const conntrack::Tracker& tracker, const conntrack::Gro
 
 void PolicyMetrics::forget(std::span<const EndpointUid> endpoints) {
   std::lock_guard lock(impl_->mutex);
-  if (!endpoints.empty()) {
-    for (prometheus::Counter* counter : std::exchange(impl_->late, {}))
-      impl_->cuts.Remove(counter);
-  }
+  if (!endpoints.empty()) impl_->late.clear();
   for (EndpointUid endpoint : endpoints) {
     auto it = impl_->rows.find(endpoint);
     if (it == impl_->rows.end()) continue;
-    const Impl::Row& row = it->second;
-    for (prometheus::Counter* counter : row.verdicts)
-      impl_->verdicts.Remove(counter);
-    for (prometheus::Counter* counter : row.cuts)
-      impl_->cuts.Remove(counter);
-    impl_->shadow_hits.Remove(row.shadow);
-    impl_->narrowed.Remove(row.narrowed);
-    impl_->by_name.erase(row.name);
+    auto named = impl_->by_name.find(it->second.name);
+    if (named != impl_->by_name.end() && named->second == endpoint) impl_->by_name.erase(named);
     impl_->rows.erase(it);
   }
 }

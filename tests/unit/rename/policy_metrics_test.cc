@@ -90,5 +90,19 @@ TEST_F(PolicyMetricsTest, ANameThatComesBackTakesItsCountersUp) {
   EXPECT_TRUE(series("qmasq_vbond_conntrack_cuts_total").empty());
 }
 
+// A verb that was on its way when its endpoint went may count after forget().
+TEST_F(PolicyMetricsTest, WhoCountsTooLateTakesNothingFromTheNextOfTheName) {
+  metrics_.count(endpoint(1, "a"), Admission::Result::kAdmitted);
+  forget(1);
+  metrics_.count(endpoint(1, "a"), Admission::Result::kAdmitted);
+  metrics_.count(endpoint(2, "a"), Admission::Result::kAdmitted);
+  metrics_.count_narrowed("vpcs/blue/endpoints/a");
+  forget(1);
+  metrics_.count_narrowed("vpcs/blue/endpoints/a");
+  EXPECT_EQ(series("qmasq_vbond_conntrack_narrowed_total").begin()->second, 2);
+  forget(2);
+  EXPECT_TRUE(series("qmasq_vbond_conntrack_narrowed_total").empty());
+}
+
 }  // namespace
 }  // namespace qmasq::vbond
