@@ -115,22 +115,3 @@ function(qmasq_script_test name)
     set_tests_properties(${name} PROPERTIES RESOURCE_LOCK lab RUN_SERIAL ON)
   endif()
 endfunction()
-
-# qmasq_lab_step(NAME [LABEL lab|attack] [LAB name] TIMEOUT seconds COMMAND file.py [ARGS ...]
-#                [PROPERTIES ...])
-# A step of the tests in a lab that fixtures bring up and take down; one at a time.
-function(qmasq_lab_step name)
-  cmake_parse_arguments(arg "" "LABEL;LAB;TIMEOUT" "COMMAND;PROPERTIES" ${ARGN})
-  if(NOT arg_LABEL)
-    set(arg_LABEL lab)
-  endif()
-  if(NOT arg_LAB)
-    set(arg_LAB test)
-  endif()
-  cmake_path(GET CMAKE_BINARY_DIR FILENAME preset)
-  add_test(NAME ${name} COMMAND /usr/bin/python3 -B ${arg_COMMAND}
-           WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(
-    ${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT} RESOURCE_LOCK lab ENVIRONMENT
-                       "QMASQ_PRESET=${preset};QMASQ_TEST_LAB=${arg_LAB}" ${arg_PROPERTIES})
-endfunction()

@@ -92,8 +92,7 @@ def main():
     command.add_argument("--qmasq", action=argparse.BooleanOptionalAction, default=True,
                          help="start controller and agents (the default)")
     command.add_argument("--memory", type=int, default=1024, metavar="MIB", help="of each host")
-    command.add_argument("--cpus", type=int, metavar="N",
-                         help="of each host; without: 2, or 1 where they are emulated")
+    command.add_argument("--cpus", type=int, default=2, metavar="N", help="of each host")
     command.add_argument("--mtu", type=int, default=9000, help="of the hosts' eth0")
     command.set_defaults(run=up)
     command = commands.add_parser("exec", help="run a command on a host: HOST [-i] [-t] -- CMD")

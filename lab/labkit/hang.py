@@ -15,7 +15,7 @@ _LINES = 120
 # What a kernel says on its console when it is at fault itself. `nowatchdog` leaves it the panics and the oopses.
 _KERNEL_FAULT = re.compile(r"Kernel panic|BUG:|Oops|general protection fault|rcu: INFO|blocked for more than")
 # What becomes of it when one of several emulated processors runs code that another has changed since
-# (docs/adr/0030-one-emulated-processor.md).
+# (docs/adr/0030-processors-that-are-emulated.md).
 _EMULATOR_FAULT = "int3: 0000 [#"
 
 

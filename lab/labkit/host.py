@@ -70,7 +70,7 @@ class Host:
         mac = f"{10 + self.index:02x}"
         return [
             "qemu-system-x86_64", "-name", self.name, "-nodefaults", "-no-user-config",
-            "-display", "none", "-no-reboot", *machine(accel), "-smp", str(settings["cpus"] or processors(accel)),
+            "-display", "none", "-no-reboot", *machine(accel), "-smp", str(settings["cpus"]),
             "-m", str(settings["memory"]), "-kernel", str(kernel.image),
             "-initrd", str(kernel.initramfs), "-append", command_line(),
             "-chardev", "socket,id=console,path=console.sock,server=on,wait=off,logfile=console.log",
@@ -134,15 +134,6 @@ def machine(accel):
     if accel == "kvm":
         return ["-machine", "q35", "-accel", "kvm", "-cpu", "host"]
     return ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]
-
-
-def processors(accel):
-    """How many a host has unless it is told.
-
-    Emulated ones that run side by side do not always see that the kernel has changed its own code: a host with
-    several may die or hang (docs/adr/0030-one-emulated-processor.md).
-    """
-    return 2 if accel == "kvm" else 1
 
 
 def command_line(extra=""):

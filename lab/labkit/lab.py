@@ -27,11 +27,10 @@ class Lab:
 
     As a context manager it is brought up, bound to the life of this process, and taken down.
     Hosts are named hostA, hostB, ... and have 192.168.77.10, .11, ... and fd77::10, ... on eth0.
-    Without `cpus` a host has as many processors as are safe (host.py). Process 1 of each is the
-    server of `exec`, or, with init="systemd", a systemd that runs it.
+    Process 1 of each is the server of `exec`, or, with init="systemd", a systemd that runs it.
     """
 
-    def __init__(self, name="default", hosts=2, qmasq=True, memory=1024, cpus=None, mtu=9000,
+    def __init__(self, name="default", hosts=2, qmasq=True, memory=1024, cpus=2, mtu=9000,
                  init="exec", say=_quiet):
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", name) or name == "kernel":
             raise LabError(f"bad lab name '{name}': lower case letters, digits and -, not 'kernel'")

@@ -3,7 +3,6 @@
 
 By hand, against a lab that runs (see tests/lab/labtest.py):
 
-    ./x lab up --name mine --cpus 2
     QMASQ_TEST_LAB=mine python3 tests/attack/race_test.py
 """
 

@@ -3,10 +3,13 @@
 
 import contextlib
 import io
+import tempfile
 import unittest
+from pathlib import Path
 from unittest import mock
 
 import aftermath
+from labkit import hang
 from labkit.checkup import Checkup
 
 WELL = Checkup(True, False, "")
@@ -67,6 +70,25 @@ class Aftermath(unittest.TestCase):
 
     def test_second_machine_is_not_forgiven(self):
         self.assertEqual(outcome([MACHINE, MACHINE], 2)[:3], (1, [1, 2, 1, 2], 2))
+
+
+class Faults(unittest.TestCase):
+    """What a console tells."""
+
+    def faults(self, console):
+        """(the kernel's, the emulator's) by what a host's console says."""
+        with tempfile.NamedTemporaryFile("w", encoding="ascii") as file:
+            file.write(console)
+            file.flush()
+            host = mock.Mock(console=Path(file.name))
+            return hang.kernel_fault(host), hang.emulator_fault(host)
+
+    def test_of_whom(self):
+        self.assertEqual(self.faults("lab: host is up at 1.5\n"), (False, False))
+        self.assertEqual(self.faults("[    9.1] BUG: unable to handle page fault\n"), (True, False))
+        self.assertEqual(self.faults("[    9.1] Kernel panic - not syncing: Fatal exception\n"), (True, False))
+        self.assertEqual(self.faults("[    3.5] int3: 0000 [#1] PREEMPT SMP NOPTI\n"
+                                     "[    3.6] Kernel panic - not syncing: Fatal exception\n"), (False, True))
 
 
 if __name__ == "__main__":
