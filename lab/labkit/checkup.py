@@ -8,11 +8,13 @@ what hangs is hanging, as long as it still hangs.
 import collections
 import concurrent.futures
 import re
+import subprocess
 import time
 from typing import NamedTuple
 
 from . import fabric, hang
 from .errors import LabError
+from .paths import BIN
 
 _ANSWER_SECONDS = 15
 _SYNC_SECONDS = 30
@@ -22,7 +24,7 @@ _DAEMONS = """
 for file in /run/lab-*.pid; do
   [ -e "$file" ] || continue
   name=${file#/run/lab-}; name=${name%.pid}; pid=$(cat "$file")
-  kill -0 "$pid" 2>/dev/null && echo "$name $pid" || echo "$name -"
+  kill -0 "$pid" 2>/dev/null && echo "$name $pid" || echo "$name - $(cat "/run/lab-$name.end")"
 done"""
 # Where the threads of a process are, in the kernel (a line each), and in the program if there is a debugger.
 _STACKS = """
@@ -86,10 +88,11 @@ def _of_daemons(lab, host):
     parts = [f"--- {host.name}"]
     try:
         for line in lab.exec(host.name, ["bash", "-c", _DAEMONS], _ANSWER_SECONDS).out.splitlines():
-            name, pid = line.split()
-            parts.append(f"{name}: {'has ended' if pid == '-' else f'pid {pid}'}")
+            name, pid, *code = line.split()
+            parts.append(f"{name}: {' '.join(['has ended, exit', *code]) if pid == '-' else f'pid {pid}'}")
             if pid == "-":
                 parts.append(lab.log_tail(host.name, name))
+                parts += _of_cores(host, name)
             elif name == "vbond" and not fabric.agent_in_sync(lab, host.name, _ANSWER_SECONDS):
                 parts.append(lab.log_tail(host.name, name))
                 parts += _told_once(lab.exec(host.name, ["bash", "-c", _STACKS.format(pid=pid)], _STACKS_SECONDS).out)
@@ -101,14 +104,32 @@ def _of_daemons(lab, host):
     return "\n".join(parts) + "\n"
 
 
+def _of_cores(host, name):
+    """Where a daemon of that name crashed, as the machine's debugger reads its core."""
+    parts = []
+    for core in host.folder.glob(f"core.{f'qmasq-{name}'[:15]}.*"):
+        try:
+            out = subprocess.run(
+                ["gdb", "-batch", BIN / f"qmasq-{name}", core, "-ex", "bt 40", "-ex", "thread apply all bt 24"],
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=_STACKS_SECONDS,
+                check=False).stdout
+        except (OSError, subprocess.TimeoutExpired) as error:
+            parts.append(f"{core}: {error}")
+            continue
+        first, _, others = out.partition("\nThread ")
+        kept = [line[:240] for line in first.splitlines() if line.startswith(("#", "Program terminated"))]
+        parts += [f"--- {core.name}", *kept, *_told_once("Thread " + others)]
+    return parts
+
+
 def _told_once(stacks):
     """Threads that stand at the same place are told of once. Of the program's frames, the innermost and our own."""
     lines = []
-    for line in stacks.splitlines():
+    for line in filter(None, stacks.splitlines()):
         frame = re.match(r"#(\d+) +(?:0x[0-9a-f]+ in )?(.+?) \(", line)
         if frame is None:
-            name = re.match(r'Thread .*"(.*)"', line)
-            lines.append(f"  {name.group(1) if name else line}:" if line.startswith("Thread") else f"  {line}")
+            thread = re.match(r'Thread (?:.*"(.*)")?', line)
+            lines.append(f"  {thread.group(1) or 'thread'}:" if thread else f"  {line}")
         elif frame.group(1) == "0" or frame.group(2).startswith("qmasq::"):
             function = frame.group(2).replace("(anonymous namespace)::", "").partition("(")[0]
             lines[-1] += (" < " if frame.group(1) != "0" else " ") + function.removeprefix("qmasq::")
