@@ -6,6 +6,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "tests/support/metric_values.h"
 #include "vbond/rename/policy_change.h"
 
 namespace qmasq::test {
@@ -152,16 +153,7 @@ Interceptor::Parts AgentWorld::parts(TenantMemory& memory, VerbsDevices& devices
 
 double AgentWorld::metric(const std::string& name,
                           const std::map<std::string, std::string>& labels) const {
-  for (const auto& family : registry->Collect()) {
-    if (family.name != name) continue;
-    for (const auto& metric : family.metric) {
-      std::map<std::string, std::string> have;
-      for (const auto& label : metric.label)
-        have[label.name] = label.value;
-      if (have == labels) return metric.counter.value + metric.gauge.value;
-    }
-  }
-  return 0;
+  return metric_value(*registry, name, labels).value_or(0);
 }
 
 Event AgentWorld::last_event(EventType type) const {

@@ -7,6 +7,7 @@
 
 #include "qmasq/v1/qos.pb.h"
 #include "tests/support/manual_clock.h"
+#include "tests/support/metric_values.h"
 #include "vbond/admission/admission_control.h"
 #include "vbond/admission/report.h"
 
@@ -35,17 +36,9 @@ class ControlTest : public ::testing::Test {
     endpoint->of_vpc = std::move(of_vpc);
     control.policies_changed({{EndpointUid{uid}, endpoint}});
   }
-  std::optional<double> metric(const std::string& name, std::map<std::string, std::string> labels) {
-    for (const auto& family : registry.Collect()) {
-      if (family.name != name) continue;
-      for (const auto& each : family.metric) {
-        std::map<std::string, std::string> have;
-        for (const auto& label : each.label)
-          have[label.name] = label.value;
-        if (have == labels) return each.counter.value + each.gauge.value;
-      }
-    }
-    return std::nullopt;
+  std::optional<double> metric(const std::string& name,
+                               const std::map<std::string, std::string>& labels) {
+    return test::metric_value(registry, name, labels);
   }
   std::vector<Event> told(EventType type) {
     std::vector<Event> out;

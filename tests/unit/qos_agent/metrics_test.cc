@@ -9,6 +9,7 @@
 #include <string>
 
 #include "qos/policy.h"
+#include "tests/support/metric_values.h"
 
 namespace qmasq::vbond {
 namespace {
@@ -35,19 +36,8 @@ class QosMetricsTest : public ::testing::Test {
     state.nodes = nodes;
     metrics_.show(state);
   }
-  // Values of a family's series by their labels "a,b".
   std::map<std::string, double> series(const std::string& name) {
-    std::map<std::string, double> out;
-    for (const auto& family : registry_.Collect()) {
-      if (family.name != name) continue;
-      for (const auto& metric : family.metric) {
-        std::string labels;
-        for (const auto& label : metric.label)
-          labels += (labels.empty() ? "" : ",") + label.value;
-        out[labels] = metric.counter.value;
-      }
-    }
-    return out;
+    return test::metric_values(registry_, name);
   }
   using Values = std::map<std::string, double>;
 
@@ -57,8 +47,9 @@ class QosMetricsTest : public ::testing::Test {
 
 TEST_F(QosMetricsTest, SeriesGoWithTheEndpoint) {
   show({vpc(1, 100), endpoint(2, 100)});
-  EXPECT_EQ(series("qmasq_vbond_qos_egress_bytes_total"), (Values{{"a,rxe0,blue", 100}}));
-  EXPECT_EQ(series("qmasq_vbond_qos_vpc_egress_bytes_total"), (Values{{"rxe0,blue", 100}}));
+  EXPECT_EQ(series("qmasq_vbond_qos_egress_bytes_total"),
+            (Values{{"endpoint=a,nic=rxe0,vpc=blue", 100}}));
+  EXPECT_EQ(series("qmasq_vbond_qos_vpc_egress_bytes_total"), (Values{{"nic=rxe0,vpc=blue", 100}}));
   show({vpc(1, 100)});
   EXPECT_EQ(series("qmasq_vbond_qos_egress_bytes_total"), Values{});
   show({});
@@ -69,11 +60,13 @@ TEST_F(QosMetricsTest, SeriesGoWithTheEndpoint) {
 TEST_F(QosMetricsTest, WhatIsDeletedAndMadeAnewHasSeriesOfItsOwn) {
   show({vpc(1, 100), endpoint(2, 100)});
   show({vpc(3, 5), endpoint(4, 5)});
-  EXPECT_EQ(series("qmasq_vbond_qos_egress_bytes_total"), (Values{{"a,rxe0,blue", 5}}));
-  EXPECT_EQ(series("qmasq_vbond_qos_vpc_egress_bytes_total"), (Values{{"rxe0,blue", 5}}));
+  EXPECT_EQ(series("qmasq_vbond_qos_egress_bytes_total"),
+            (Values{{"endpoint=a,nic=rxe0,vpc=blue", 5}}));
+  EXPECT_EQ(series("qmasq_vbond_qos_vpc_egress_bytes_total"), (Values{{"nic=rxe0,vpc=blue", 5}}));
   show({vpc(3, 7), endpoint(4, 7)});
-  EXPECT_EQ(series("qmasq_vbond_qos_egress_bytes_total"), (Values{{"a,rxe0,blue", 7}}));
-  EXPECT_EQ(series("qmasq_vbond_qos_vpc_egress_bytes_total"), (Values{{"rxe0,blue", 7}}));
+  EXPECT_EQ(series("qmasq_vbond_qos_egress_bytes_total"),
+            (Values{{"endpoint=a,nic=rxe0,vpc=blue", 7}}));
+  EXPECT_EQ(series("qmasq_vbond_qos_vpc_egress_bytes_total"), (Values{{"nic=rxe0,vpc=blue", 7}}));
   show({});
   EXPECT_EQ(series("qmasq_vbond_qos_egress_bytes_total"), Values{});
 }

@@ -14,6 +14,7 @@
 #include "qmasq/v1/qos.pb.h"
 #include "tests/fake_netlink/manual_loop.h"
 #include "tests/support/fake_qos_backend.h"
+#include "tests/support/metric_values.h"
 #include "vbond/events/event_log.h"
 #include "vbond/nic/fake_nic_source.h"
 #include "vbond/qos/hw_counters.h"
@@ -144,16 +145,7 @@ class QosWorld {
   }
   [[nodiscard]] std::optional<double> metric(const std::string& name,
                                              const std::map<std::string, std::string>& labels) {
-    for (const auto& family : registry->Collect()) {
-      if (family.name != name) continue;
-      for (const auto& one : family.metric) {
-        std::map<std::string, std::string> have;
-        for (const auto& label : one.label)
-          have[label.name] = label.value;
-        if (have == labels) return one.counter.value + one.gauge.value;
-      }
-    }
-    return std::nullopt;
+    return test::metric_value(*registry, name, labels);
   }
 
   ManualClock clock;

@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#include "tests/support/metric_values.h"
 #include "vbond/rename/endpoint_table.h"
 
 namespace qmasq::vbond {
@@ -23,19 +24,8 @@ class PolicyMetricsTest : public ::testing::Test {
     out.name = "vpcs/blue/endpoints/" + id;
     return out;
   }
-  // Values of a family's series by their labels "a,b".
   std::map<std::string, double> series(const std::string& name) {
-    std::map<std::string, double> out;
-    for (const auto& family : registry_.Collect()) {
-      if (family.name != name) continue;
-      for (const auto& metric : family.metric) {
-        std::string labels;
-        for (const auto& label : metric.label)
-          labels += (labels.empty() ? "" : ",") + label.value;
-        out[labels] = metric.counter.value;
-      }
-    }
-    return out;
+    return test::metric_values(registry_, name);
   }
   void forget(std::uint64_t uid) {
     const EndpointUid gone{uid};
