@@ -24,6 +24,12 @@ using MetricLabels = std::map<std::string, std::string>;
 // must outlive both.
 template <typename T>
 class MetricSeries {
+  struct Entry {
+    T* series = nullptr;
+    std::size_t handles = 0;
+  };
+  using Entries = std::map<MetricLabels, Entry>;
+
  public:
   // One series, or none. Not thread-safe itself; the series is.
   class Handle {
@@ -51,11 +57,11 @@ class MetricSeries {
 
    private:
     friend class MetricSeries;
-    using Shared = typename std::map<MetricLabels, typename MetricSeries::Entry>::iterator;
-    Handle(MetricSeries* owner, Shared shared) : owner_(owner), shared_(shared) {}
+    Handle(MetricSeries* owner, typename Entries::iterator shared)
+        : owner_(owner), shared_(shared) {}
 
     MetricSeries* owner_ = nullptr;
-    Shared shared_{};
+    typename Entries::iterator shared_{};
   };
 
   explicit MetricSeries(prometheus::Family<T>& family) : family_(family) {}
@@ -71,12 +77,7 @@ class MetricSeries {
   }
 
  private:
-  struct Entry {
-    T* series = nullptr;
-    std::size_t handles = 0;
-  };
-
-  void drop(typename Handle::Shared shared) {
+  void drop(typename Entries::iterator shared) {
     std::lock_guard lock(mutex_);
     if (--shared->second.handles != 0) return;
     family_.Remove(shared->second.series);
@@ -85,7 +86,7 @@ class MetricSeries {
 
   prometheus::Family<T>& family_;
   std::mutex mutex_;
-  std::map<MetricLabels, Entry> shared_;  // guarded by mutex_
+  Entries shared_;  // guarded by mutex_
 };
 
 }  // namespace qmasq

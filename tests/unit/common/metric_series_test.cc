@@ -5,6 +5,7 @@
 #include <prometheus/counter.h>
 #include <prometheus/registry.h>
 
+#include <array>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -66,9 +67,9 @@ TEST_F(MetricSeriesTest, HandlesMove) {
 }
 
 TEST_F(MetricSeriesTest, TakenAndGivenBackByManyAtOnce) {
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) {
-    threads.emplace_back([&] {
+  std::array<std::thread, 4> threads;
+  for (auto& thread : threads) {
+    thread = std::thread([&] {
       for (int turn = 0; turn < 2000; ++turn)
         series_.get({{"name", "a"}})->Increment();
     });
