@@ -289,6 +289,25 @@ TEST_F(QosManagerTest, AFirstReadbackThatFailsIsDoneAgain) {
   EXPECT_EQ(kernel().nodes.size(), 5U);
 }
 
+// Between two samples: the labels are those of the one that was there.
+TEST_F(QosManagerTest, CountsWhatIsMadeAnewUnderTheSameName) {
+  up();
+  loop->pass_time(seconds(1));
+  Change gone;
+  gone.removed_endpoints = {EndpointUid{11}};
+  apply(gone);
+  Change come;
+  come.endpoints = {test::endpoint(21, 1)};
+  come.endpoints[0].name = "vpcs/v1/endpoints/e11";
+  apply(come);
+  loop->pass_time(seconds(1));
+  kernels["rxe0"].count(NodeId::endpoint(EndpointUid{21}), {1000, 1, 0, 0, 0});
+  loop->pass_time(seconds(1));
+  EXPECT_EQ(metric("qmasq_vbond_qos_egress_bytes_total",
+                   {{"vpc", "v1"}, {"endpoint", "e11"}, {"nic", "rxe0"}}),
+            1000.0);
+}
+
 TEST_F(QosManagerTest, CountsOverRestartsOfClasses) {
   hw.values["rxe0"] = {{"sent_pkts", 100}};
   up();
