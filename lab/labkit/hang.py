@@ -83,7 +83,7 @@ def _ask_kernel(host):
         with qmp.connect(host.folder, "console.sock") as line:
             for key in b"9wml":
                 qmp.command(host.folder, "chardev-send-break", id="console")
-                time.sleep(0.2)
+                time.sleep(0.3)
                 line.send(bytes([key]))
                 _until_quiet(host)
     except (LabError, OSError) as error:
@@ -95,7 +95,7 @@ def _until_quiet(host, seconds=10):
     until = time.monotonic() + seconds
     size = -1
     while time.monotonic() < until and size != (size := host.console.stat().st_size):
-        time.sleep(0.7)
+        time.sleep(1)
 
 
 def _console(host):
