@@ -68,13 +68,11 @@ def status(options):
 
 def _health(lab, host):
     """One word on a host that runs, and its daemons."""
-    script = (
-        "rdma link show rxe0/1 | grep -q 'state ACTIVE' && echo rxe0; "
-        "for f in /run/lab-*.pid; do [ -e $f ] || continue; n=${f#/run/lab-}; "
-        "kill -0 $(cat $f) 2>/dev/null && echo ${n%.pid} || echo ${n%.pid}:DEAD; done"
-    )
+    script = "rdma link show rxe0/1 | grep -q 'state ACTIVE' && echo rxe0"
     try:
         words = lab.exec(host.name, ["bash", "-c", script], timeout=10).out.split()
+        words += [name if daemon.end is None else f"{name}:DEAD"
+                  for name, daemon in lab.daemons(host.name, timeout=10).items()]
     except LabError as error:
         return f"no answer ({str(error).splitlines()[0]})"
     state = "up" if "rxe0" in words and not any(word.endswith("DEAD") for word in words) else "sick"

@@ -18,8 +18,8 @@ step() { echo "lab: $* at ${EPOCHREALTIME}"; }
 echo "$HOST_NAME" >/proc/sys/kernel/hostname
 printf '127.0.0.1 localhost\n::1 localhost\n%s' "$HOSTS" >/etc/hosts
 : >/etc/resolv.conf
-# Of daemons (daemon.sh); tenants' programs leave none.
-echo '/lab/core.%e.%p' >/proc/sys/kernel/core_pattern
+# Of daemons (daemon.sh), by process: %e would be the name of the thread that crashed.
+echo '/lab/core.%p' >/proc/sys/kernel/core_pattern
 echo '+cpu +io +memory +pids +rdma' >/sys/fs/cgroup/cgroup.subtree_control
 # Addresses are ours alone: no waiting for duplicate address detection.
 echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad

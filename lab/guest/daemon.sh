@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # daemon.sh NAME CMD ARGS...: starts CMD in the background of a lab host. Its output is appended to
 # /lab/NAME.log, its pid is in /run/lab-NAME.pid; once it has ended, how is in /run/lab-NAME.end.
-# If it crashes, it leaves a core in /lab.
+# If it crashes, it leaves /lab/core.PID.
 name=$1
 shift
 rm -f "/run/lab-$name.pid" "/run/lab-$name.end"

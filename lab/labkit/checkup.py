@@ -20,12 +20,6 @@ _ANSWER_SECONDS = 15
 _SYNC_SECONDS = 30
 _STACKS_SECONDS = 120
 
-_DAEMONS = """
-for file in /run/lab-*.pid; do
-  [ -e "$file" ] || continue
-  name=${file#/run/lab-}; name=${name%.pid}; pid=$(cat "$file")
-  kill -0 "$pid" 2>/dev/null && echo "$name $pid" || echo "$name - $(cat "/run/lab-$name.end")"
-done"""
 # Where the threads of a process are, in the kernel (a line each), and in the program if there is a debugger.
 _STACKS = """
 grep State: /proc/{pid}/status
@@ -48,7 +42,7 @@ class Checkup(NamedTuple):
     text: str
 
 
-def silent(lab):
+def _silent(lab):
     """Names of the hosts that run no commands."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
         answers = {host.name: pool.submit(_answers, lab, host) for host in lab.hosts}
@@ -57,7 +51,7 @@ def silent(lab):
 
 def look(lab):
     """Looks at all of a lab: Checkup. Takes a moment when it is well, up to minutes when it is not."""
-    lost = silent(lab)
+    lost = _silent(lab)
     if lost:
         hosts = [lab.host(name) for name in lost]
         text = "".join(hang.report(host) for host in hosts)
@@ -69,7 +63,8 @@ def look(lab):
     try:
         fabric.wait_in_sync(lab, _SYNC_SECONDS)
     except LabError as error:
-        text = f"{error}\n" + "".join(_of_daemons(lab, host) for host in lab.hosts)
+        # The rest of it is the daemons' logs.
+        text = str(error).partition("\n")[0] + "\n" + "".join(_of_daemons(lab, host) for host in lab.hosts)
         return Checkup(False, any(map(hang.emulator_fault, lab.hosts)), text)
     return Checkup(True, False, "")
 
@@ -87,15 +82,14 @@ def _of_daemons(lab, host):
     """Of a host that runs commands: its daemons, where an agent that is not in sync stands, what its kernel says."""
     parts = [f"--- {host.name}"]
     try:
-        for line in lab.exec(host.name, ["bash", "-c", _DAEMONS], _ANSWER_SECONDS).out.splitlines():
-            name, pid, *code = line.split()
-            parts.append(f"{name}: {' '.join(['has ended, exit', *code]) if pid == '-' else f'pid {pid}'}")
-            if pid == "-":
-                parts.append(lab.log_tail(host.name, name))
-                parts += _of_cores(host, name)
+        for name, daemon in lab.daemons(host.name, _ANSWER_SECONDS).items():
+            parts.append(f"{name}: pid {daemon.pid}" + (f" has ended, exit {daemon.end}" if daemon.end else ""))
+            parts.append(lab.log_tail(host.name, name))
+            if daemon.end:
+                parts += _of_core(host, name, daemon.pid)
             elif name == "vbond" and not fabric.agent_in_sync(lab, host.name, _ANSWER_SECONDS):
-                parts.append(lab.log_tail(host.name, name))
-                parts += _told_once(lab.exec(host.name, ["bash", "-c", _STACKS.format(pid=pid)], _STACKS_SECONDS).out)
+                stacks = lab.exec(host.name, ["bash", "-c", _STACKS.format(pid=daemon.pid)], _STACKS_SECONDS)
+                parts += _told_once(stacks.out)
         parts.append(f"its clock is {float(lab.check(host.name, ['date', '+%s.%N'])) - time.time():.1f} s ahead")
         peers = " ".join(other.ipv4 for other in lab.hosts if other is not host)
         parts.append(lab.exec(host.name, ["bash", "-c", _SURROUNDINGS.format(peers=peers)], _ANSWER_SECONDS).out)
@@ -104,22 +98,20 @@ def _of_daemons(lab, host):
     return "\n".join(parts) + "\n"
 
 
-def _of_cores(host, name):
-    """Where a daemon of that name crashed, as the machine's debugger reads its core."""
-    parts = []
-    for core in host.folder.glob(f"core.{f'qmasq-{name}'[:15]}.*"):
-        try:
-            out = subprocess.run(
-                ["gdb", "-batch", BIN / f"qmasq-{name}", core, "-ex", "bt 40", "-ex", "thread apply all bt 24"],
-                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=_STACKS_SECONDS,
-                check=False).stdout
-        except (OSError, subprocess.TimeoutExpired) as error:
-            parts.append(f"{core}: {error}")
-            continue
-        first, _, others = out.partition("\nThread ")
-        kept = [line[:240] for line in first.splitlines() if line.startswith(("#", "Program terminated"))]
-        parts += [f"--- {core.name}", *kept, *_told_once("Thread " + others)]
-    return parts
+def _of_core(host, name, pid):
+    """Where a daemon crashed, if it did, as the machine's debugger reads its core."""
+    core = host.folder / f"core.{pid}"
+    if not core.exists():
+        return []
+    try:
+        out = subprocess.run(
+            ["gdb", "-batch", BIN / f"qmasq-{name}", core, "-ex", "bt 40", "-ex", "thread apply all bt 24"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=_STACKS_SECONDS, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [f"{core}: {error}"]
+    first, _, others = out.partition("\nThread ")
+    crashed = [line[:240] for line in first.splitlines() if line.startswith(("#", "Program terminated"))]
+    return [f"--- {core.name}", *crashed, *_told_once("Thread " + others)]
 
 
 def _told_once(stacks):

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import time
+from typing import NamedTuple
 
 from . import accel, fabric, kernel, remote
 from .boot import boot
@@ -16,6 +17,13 @@ from .paths import BIN, EXEC, GUEST, LABS, WIRE
 from .process import Process
 
 _EXEC_SECONDS = 90
+
+
+class Daemon(NamedTuple):
+    """A daemon of a host. `end`: None while it runs, then its exit code (128+n for a signal) as text."""
+
+    pid: int
+    end: str | None
 
 
 def _quiet(_):
@@ -194,6 +202,15 @@ class Lab:
     def daemon(self, host, name, argv):
         """Starts a daemon on a host under a name."""
         self.check(host, [GUEST / "daemon.sh", name, *argv])
+
+    def daemons(self, host, timeout=60):
+        """Those that were started on a host, by name: Daemon."""
+        script = ('for f in /run/lab-*.pid; do [ -e "$f" ] || continue; n=${f%.pid}; p=$(cat "$f"); '
+                  'kill -0 "$p" 2>/dev/null && e=- || e=$(cat "$n.end" || echo "?"); '
+                  'echo "${n#/run/lab-} $p $e"; done')
+        lines = self.check(host, ["bash", "-c", script], timeout).splitlines()
+        return {name: Daemon(int(pid), None if end == "-" else end)
+                for name, pid, end in map(str.split, lines)}
 
     def daemon_alive(self, host, name):
         """Whether the daemon of that name runs."""
