@@ -8,11 +8,11 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <mutex>
 #include <string>
 #include <unordered_map>
 #include <utility>
-#include <vector>
 
 #include "common/metric_series.h"
 #include "common/resource_name.h"
@@ -140,7 +140,7 @@ struct PolicyMetrics::Impl {
   std::unordered_map<EndpointUid, Row> rows;
   std::unordered_map<std::string, EndpointUid> by_name;
   // Cuts of endpoints that are gone: they come after forget(), and stay until the next one.
-  std::vector<Counters::Handle> late;
+  std::map<Labels, Counters::Handle> late;
 };
 
 PolicyMetrics::PolicyMetrics(prometheus::Registry& registry)
@@ -164,8 +164,10 @@ void PolicyMetrics::count_cut(const std::string& endpoint_name, Effect::Cause ca
     if (at != kCauses.end()) row->cuts[static_cast<std::size_t>(at - kCauses.begin())]->Increment();
     return;
   }
-  impl_->late.push_back(impl_->cuts.get(with(labels_of(endpoint_name), "cause", name_of(cause))));
-  impl_->late.back()->Increment();
+  const Labels labels = with(labels_of(endpoint_name), "cause", name_of(cause));
+  Counters::Handle& counter = impl_->late[labels];
+  if (!counter) counter = impl_->cuts.get(labels);
+  counter->Increment();
 }
 
 void PolicyMetrics::count_narrowed(const std::string& endpoint_name) {

@@ -6,25 +6,20 @@
 #include <prometheus/registry.h>
 
 #include <array>
+#include <map>
+#include <string>
 #include <thread>
 #include <utility>
-#include <vector>
+
+#include "tests/support/metric_values.h"
 
 namespace qmasq {
 namespace {
 
 class MetricSeriesTest : public ::testing::Test {
  protected:
-  // Values of all series there are.
-  std::vector<double> values() {
-    std::vector<double> out;
-    for (const auto& family : registry_.Collect()) {
-      for (const auto& metric : family.metric)
-        out.push_back(metric.counter.value);
-    }
-    return out;
-  }
-  using Values = std::vector<double>;
+  std::map<std::string, double> values() { return test::metric_values(registry_, "some_total"); }
+  using Values = std::map<std::string, double>;
   using Handle = MetricSeries<prometheus::Counter>::Handle;
 
   prometheus::Registry registry_;
@@ -38,12 +33,12 @@ TEST_F(MetricSeriesTest, GoWithTheLastWhoHoldsThem) {
   {
     Handle second = series_.get({{"name", "a"}});
     second->Increment(2);
-    EXPECT_EQ(values(), Values{3});
+    EXPECT_EQ(values(), (Values{{"name=a", 3}}));
     first.reset();
     EXPECT_FALSE(first);
-    EXPECT_EQ(values(), Values{3});
+    EXPECT_EQ(values(), (Values{{"name=a", 3}}));
     second->Increment(1);
-    EXPECT_EQ(values(), Values{4});
+    EXPECT_EQ(values(), (Values{{"name=a", 4}}));
   }
   EXPECT_EQ(values(), Values{});
 }
@@ -51,7 +46,7 @@ TEST_F(MetricSeriesTest, GoWithTheLastWhoHoldsThem) {
 TEST_F(MetricSeriesTest, AnotherUnderTheNameOfWhatIsGoneBeginsAtZero) {
   series_.get({{"name", "a"}})->Increment(7);
   Handle again = series_.get({{"name", "a"}});
-  EXPECT_EQ(values(), Values{0});
+  EXPECT_EQ(values(), (Values{{"name=a", 0}}));
 }
 
 TEST_F(MetricSeriesTest, HandlesMove) {
@@ -61,7 +56,7 @@ TEST_F(MetricSeriesTest, HandlesMove) {
   EXPECT_EQ(other.labels(), (MetricLabels{{"name", "a"}}));
   other = series_.get({{"name", "b"}});
   (*other).Increment(5);
-  EXPECT_EQ(values(), Values{5});
+  EXPECT_EQ(values(), (Values{{"name=b", 5}}));
   other = Handle();
   EXPECT_EQ(values(), Values{});
 }

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <prometheus/registry.h>
 
+#include "tests/support/metric_values.h"
+
 namespace qmasq::vbond {
 namespace {
 
@@ -12,10 +14,7 @@ using uverbs::QpType;
 class QueuePairsTest : public ::testing::Test {
  protected:
   double counted() {
-    for (const auto& family : registry_.Collect()) {
-      if (family.name == "qmasq_vbond_queue_pairs") return family.metric.at(0).gauge.value;
-    }
-    return -1;
+    return test::metric_value(registry_, "qmasq_vbond_queue_pairs", {}).value_or(-1);
   }
 
   prometheus::Registry registry_;
